@@ -1,0 +1,1 @@
+"""dialplane: the control plane of a hosted telephony service on Kamailio and Asterisk."""

@@ -1,0 +1,1 @@
+"""Live calls: events folded into a call table, call records."""

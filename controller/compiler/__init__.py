@@ -1,0 +1,1 @@
+"""Room 2: what each node must hold. Pure."""

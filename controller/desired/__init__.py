@@ -1,0 +1,1 @@
+"""Room 1: what should be. Reads PostgreSQL, nothing else."""

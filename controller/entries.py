@@ -1,0 +1,73 @@
+"""Entries: what a revision changes and a node holds.
+
+An entry is one key with one value in one table of one kind of node. `scope` says which nodes of that
+kind hold it: `*` for all of them, else a cluster (media) or a device group (edge). Entries are plain
+tuples on purpose: a compile from nothing makes millions of them.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Kind(enum.StrEnum):
+    """Kind of node."""
+
+    EDGE = "edge"
+    MEDIA = "media"
+
+
+class State(enum.StrEnum):
+    """Class of state: configuration waits for `apply`, operational state is live at commit."""
+
+    CONFIGURATION = "configuration"
+    OPERATIONAL = "operational"
+
+
+EVERYWHERE = "*"
+
+
+class Address(NamedTuple):
+    """Where an entry stands: unique in the whole installation."""
+
+    kind: str
+    scope: str
+    table: str
+    key: str
+
+
+class Entry(NamedTuple):
+    """One key with its value. `account` is the name of the account it was compiled for, None for shared ones."""
+
+    address: Address
+    value: str
+    account: str | None = None
+
+
+class Change(NamedTuple):
+    """One entry created (old is None), updated, or deleted (new is None)."""
+
+    address: Address
+    old: str | None
+    new: str | None
+    account: str | None
+    reason: str
+
+    @property
+    def verb(self) -> str:
+        """`create`, `update` or `delete`."""
+        if self.old is None:
+            return "create"
+        return "delete" if self.new is None else "update"
+
+
+def digest(changes: Iterable[Change]) -> str:
+    """SHA-256 (hex) over the changes in address order: the same changes give the same digest."""
+    total = hashlib.sha256()
+    for change in sorted(changes, key=lambda one: one.address):
+        for part in (*change.address, change.old, change.new):
+            total.update(b"\0" if part is None else b"\1" + part.encode() + b"\0")
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""Room 4: publish, history, rollback."""

@@ -1,0 +1,1 @@
+"""SQL migrations, and the database a person named or the embedded one."""

@@ -1,0 +1,1 @@
+"""Sockets and bytes: AMI, JSON-RPC, files. No policy."""
