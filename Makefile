@@ -1,0 +1,37 @@
+# `make` alone shows this help.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PREPARE := tests/stack/prepare.sh
+BIN := .venv/bin
+COMPOSE := docker compose --progress quiet
+export TESTCONTAINERS_RYUK_DISABLED := true
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: ## the Python environment .venv, with the development tools
+	@$(PREPARE) venv
+
+check: venv ## format, lint, types, and every test that needs no server (under a minute)
+	$(BIN)/ruff format --check --quiet controller tests
+	$(BIN)/ruff check --quiet controller tests
+	$(BIN)/mypy
+	$(BIN)/pytest -q $(wildcard tests/unit tests/cases tests/golden tests/property tests/database)
+
+stack: ## what the machine lacks, the images, the stack (no calls yet)
+	@$(PREPARE)
+	@$(BIN)/python tests/stack/up.py
+
+test: check stack ## everything, from nothing: check, then contract and live tests on the real servers
+	$(BIN)/pytest -q $(wildcard tests/contract tests/live)
+
+bench: venv ## the figures: bench.json and a table; fails when a bound is missed
+	$(BIN)/python -m tests.bench
+
+demo: stack ## the whole thing, told as a story with real calls; leaves the stack running
+	@$(BIN)/python -m tests.stack.demo
+
+down: ## remove every trace of the stack from this machine
+	@$(PREPARE) remove
+
+.PHONY: help venv check stack test bench demo down

@@ -1,0 +1,87 @@
+#!/bin/bash
+# What every container of the stack starts through.
+#
+#   entrypoint.sh COMMAND...        run a command as the user `dialplane`
+#   . entrypoint.sh; node SERVER COMMAND   a server and its agent, side by side, each as its own user
+#
+# Database passwords come as secrets (/run/secrets/<role>) and are handed on as a libpq password file.
+set -euo pipefail
+
+export HOME=/var/lib/dialplane PGPASSFILE=/run/dialplane/pgpass
+
+passwords() { # GROUP of the run directory
+  local secret
+  install -d -o dialplane -g "$1" -m 2770 /run/dialplane
+  (
+    umask 077
+    for secret in /run/secrets/*; do
+      [ -e "$secret" ] && printf '*:*:*:%s:%s\n' "$(basename "$secret")" "$(cat "$secret")"
+    done >"$PGPASSFILE"
+  )
+  chown dialplane "$PGPASSFILE"
+}
+
+as_dialplane() { setpriv --reuid=dialplane --regid=dialplane --init-groups --inh-caps=-all --bounding-set=-all "$@"; }
+
+# The agent writes what the server reads, and the other way round: their directories belong to both.
+shared() { # GROUP DIRECTORY...
+  local group=$1
+  shift
+  install -d -o dialplane -g "$group" -m 2770 "$@"
+}
+
+node() { # SERVER COMMAND
+  local server=$1 command=$2
+  passwords "$server"
+  shared "$server" /var/lib/dialplane /var/spool/dialplane /var/spool/dialplane/calls
+  (umask 007 && as_dialplane dialplane agent prepare)
+  cat >/run/supervisord.conf <<END
+[supervisord]
+nodaemon=true
+user=root
+logfile=/dev/null
+logfile_maxbytes=0
+pidfile=/run/supervisord.pid
+
+[unix_http_server]
+file=/run/supervisor.sock
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix:///run/supervisor.sock
+
+[program:$server]
+command=$command
+user=$server
+umask=007
+priority=1
+stopwaitsecs=10
+autorestart=true
+startretries=1000
+stdout_logfile=/dev/stdout
+stdout_logfile_maxbytes=0
+redirect_stderr=true
+
+[program:agent]
+command=dialplane agent run
+user=dialplane
+umask=007
+priority=2
+stopwaitsecs=10
+autorestart=true
+startretries=1000
+environment=HOME="$HOME"
+stdout_logfile=/dev/stdout
+stdout_logfile_maxbytes=0
+redirect_stderr=true
+END
+  exec supervisord -c /run/supervisord.conf
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  passwords dialplane
+  exec setpriv --reuid=dialplane --regid=dialplane --init-groups --inh-caps=-all --bounding-set=-all "$@"
+fi
