@@ -41,14 +41,21 @@ TABLES: dict[tuple[str, str], Table] = {
         Table(_E, "media_node", _C, *_HTABLE, "source address: the media node it belongs to"),
         Table(_E, "emergency", _C, *_HTABLE, "emergency number of a country"),
         Table(
-            _E, "registration", _C, "uac.reg_add / uac.reg_remove", "1 registration sent", "trunk registration"
+            _E,
+            "registration",
+            _C,
+            "uac.reg_add / uac.reg_remove",
+            "1 registration sent",
+            "trunk registration",
         ),
         Table(_E, "target", _O, *_HTABLE, "cluster: the media nodes that take calls now"),
         Table(_E, "block", _O, *_HTABLE, "what may not call or be called"),
         Table(_M, "dialplan", _C, *_DIALPLAN, "one extension of one context"),
         Table(_M, "mailbox", _C, "row in the node's SQLite file", "1 row, calls kept", "voicemail box"),
         Table(_M, "file", _C, "file and module reload", "1 reload, calls kept", "a configuration file"),
-        Table(_M, "flag", _O, "AMI DBPut / DBDel", "1 item, calls kept", "AstDB family/key read by the dialplan"),
+        Table(
+            _M, "flag", _O, "AMI DBPut / DBDel", "1 item, calls kept", "AstDB family/key read by the dialplan"
+        ),
     )
 }
 

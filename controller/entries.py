@@ -40,7 +40,7 @@ class Address(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One key with its value. `account` is the name of the account it was compiled for, None for shared ones."""
+    """One key with its value. `account` names the account it was compiled for, None for shared ones."""
 
     address: Address
     value: str
@@ -64,10 +64,20 @@ class Change(NamedTuple):
         return "delete" if self.new is None else "update"
 
 
+class Cursor(NamedTuple):
+    """How far the change log is accounted for: the greatest id seen, and which transactions were."""
+
+    position: int
+    snapshot: str
+
+
 def digest(changes: Iterable[Change]) -> str:
-    """SHA-256 (hex) over the changes in address order: the same changes give the same digest."""
-    total = hashlib.sha256()
-    for change in sorted(changes, key=lambda one: one.address):
+    """Digest (64 hex digits) of a set of changes: the sum of each one's SHA-256, so order does not matter
+    and parts can be added up."""
+    total = 0
+    for change in changes:
+        one = hashlib.sha256()
         for part in (*change.address, change.old, change.new):
-            total.update(b"\0" if part is None else b"\1" + part.encode() + b"\0")
-    return total.hexdigest()
+            one.update(b"\0" if part is None else b"\1" + part.encode() + b"\0")
+        total += int.from_bytes(one.digest(), "big")
+    return f"{total % (1 << 256):064x}"

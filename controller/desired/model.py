@@ -71,7 +71,8 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class VoicemailBox:
-    """A mailbox; `pin_digest` is hex SHA-1 (what Asterisk can compute) of `<mailbox>@<account>:<pin>`, None: own devices only."""
+    """A mailbox; `pin_digest` is hex SHA-1 (what Asterisk can compute) of `<mailbox>@<account>:<pin>`,
+    None: own devices only."""
 
     mailbox: str
     user: str | None

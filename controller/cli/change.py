@@ -1,0 +1,279 @@
+"""plan, apply, rollback, history, show, verify: the way of a change."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from psycopg import Connection
+from rich.live import Live
+from rich.table import Table
+
+from controller import pipeline
+from controller.cli.common import PENDING, database, document, format_option, rows, say, stderr, who
+from controller.errors import DialplaneError, InputError, NotVerified, PartlyApplied, StalePlan, UnsafePlan
+from controller.plan import Plan, show
+from controller.plan.reasons import redact
+from controller.revision import store, verify, wait
+
+Command = Callable[..., Any]
+_wait_option = click.option(
+    "--wait", "wait_s", type=float, default=30, show_default=True, metavar="SECONDS",
+    help="How long to wait for every node; 0: do not wait.",
+)  # fmt: skip
+
+
+def _applying(command: Command) -> Command:
+    """Options of every command that publishes."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask. Never lifts safety."),
+        click.option("--reason", default="", help="Why, kept in the history."),
+        click.option(
+            "--allow-unsafe", metavar="REASON", help="Publish although the plan is refused as unsafe; kept."
+        ),
+        _wait_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("plan")
+@click.option(
+    "--all", "everything", is_flag=True, help="Compare every account, not only those whose rows changed."
+)
+@format_option
+@click.pass_context
+def plan_command(ctx: click.Context, everything: bool, form: str) -> None:
+    """Show what the rows would change on the servers. Touches nothing.
+
+    Ends with 3 when changes are pending.
+
+    \b
+    Examples:
+      dialplane plan
+      dialplane plan --format json | jq '.changes[].key'
+    """
+    with database() as connection:
+        plan = pipeline.make_plan(connection, everything=everything)
+    _print(plan, form)
+    ctx.exit(0 if plan.empty else PENDING)
+
+
+@click.command("apply")
+@click.option("--plan", "expected", metavar="ID", help="Publish only if the plan is still this one.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Compare every account, not only those whose rows changed."
+)
+@_applying
+def apply_command(expected: str | None, everything: bool, **options: Any) -> None:
+    """Show the plan, ask, publish it, and wait until every node has it live and verified.
+
+    \b
+    Examples:
+      dialplane apply
+      dialplane apply --plan 4f1c9a --yes --reason "ticket 812"
+    """
+    with database() as connection:
+        plan = pipeline.make_plan(connection, everything=everything)
+        if expected and not plan.digest.startswith(expected):
+            raise StalePlan(f"the plan is now {plan.id}, not {expected}: the rows changed; look at it again")
+        _apply(connection, plan, **options)
+
+
+@click.command("rollback")
+@click.argument("to", type=int, required=False)
+@_applying
+def rollback_command(to: int | None, **options: Any) -> None:
+    """Restore what was published in revision TO (default: before the newest). The plan is shown first.
+
+    The rows stay as they are: their accounts are held back from automatic publishing, and `plan` says so, until
+    somebody changes the rows or applies them again.
+
+    \b
+    Examples:
+      dialplane rollback            # undo the newest configuration revision
+      dialplane rollback 811 --yes
+    """
+    with database() as connection:
+        if to is None:
+            newest = store.one(connection, store.base(connection))
+            if newest is None:
+                raise InputError("nothing was ever published: there is nothing to roll back")
+            to = newest.base or 0
+        _apply(connection, pipeline.make_rollback(connection, to), **options)
+
+
+def _apply(
+    connection: Connection[Any],
+    plan: Plan,
+    *,
+    yes: bool,
+    reason: str,
+    allow_unsafe: str | None,
+    wait_s: float,
+) -> None:
+    _print(plan, "text")
+    if plan.empty:
+        return
+    if plan.dangers and not allow_unsafe:
+        raise UnsafePlan('refused as unsafe (above); if this is meant, say why: --allow-unsafe "reason"')
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("there is no terminal to ask on: give --yes to apply this plan")
+        click.confirm("apply?", abort=True, err=True)
+    number = pipeline.publish(connection, plan, author=who(), reason=reason, unsafe_reason=allow_unsafe)
+    connection.commit()
+    say(f"published as revision {number}")
+    if wait_s <= 0:
+        return
+    connection.autocommit = True
+    _conclude(number, _watch(connection, plan, number, wait_s))
+
+
+def _watch(connection: Connection[Any], plan: Plan, number: int, wait_s: float) -> list[wait.NodeState]:
+    """One live line per node on a terminal, one line per node when it is done elsewhere."""
+    if not stderr.is_terminal:
+        reported: set[str] = set()
+
+        def print_new(now: list[wait.NodeState]) -> None:
+            for state in now:
+                if state.holds(number) and state.node not in reported:
+                    reported.add(state.node)
+                    say(f"  {state.node:<12} {state.sentence(number)}")
+
+        return wait.until_live(connection, number, deadline_s=wait_s, progress=print_new)
+    with Live(console=stderr, refresh_per_second=8) as live:
+
+        def draw(now: list[wait.NodeState]) -> None:
+            table = Table(box=None, pad_edge=False, show_header=False)
+            for state in now:
+                mark = "[green]ok[/]" if state.holds(number) else "[yellow]..[/]"
+                table.add_row("  " + state.node, mark, state.sentence(number))
+            live.update(table)
+
+        return wait.until_live(connection, number, deadline_s=wait_s, progress=draw)
+
+
+def _conclude(number: int, states: list[wait.NodeState]) -> None:
+    """The last sentence, and the error when it is not "live everywhere"."""
+    if not states:
+        say(f"revision {number} is published; there is no node yet (table nodes)")
+        return
+    missing = [state for state in states if not state.holds(number)]
+    if not missing:
+        click.echo(f"revision {number} is live and verified on {len(states)} nodes")
+        return
+    lines = "\n  ".join(f"{state.node}: {state.sentence(number)}" for state in missing)
+    if all(state.revision >= number for state in missing):
+        raise NotVerified(f"revision {number} was applied, but reading back does not show it:\n  {lines}")
+    raise PartlyApplied(
+        f"revision {number} is live on {len(states) - len(missing)} of {len(states)} nodes:\n  {lines}"
+    )
+
+
+def _print(plan: Plan, form: str) -> None:
+    if form == "tsv":
+        rows("tsv", ["verb", "kind", "scope", "table", "key", "account", "reason"],
+             ((change.verb, *change.address, change.account, change.reason) for change in plan.changes))  # fmt: skip
+        return
+    document(form, show.text(plan), show.as_json(plan) if form == "json" else {})
+
+
+@click.command("history")
+@click.option("--limit", type=int, default=20, show_default=True)
+@click.option("--account", help="Only revisions that changed this account.")
+@format_option
+def history_command(limit: int, account: str | None, form: str) -> None:
+    """Revisions, newest first: who changed what, when and why.
+
+    \b
+    Examples:
+      dialplane history
+      dialplane history --account acme --limit 5
+    """
+    with database() as connection:
+        found = store.history(connection, limit, account)
+    rows(
+        form,
+        ["revision", "at", "by", "state", "add", "change", "remove", "reason"],
+        (
+            (one.id, one.created_at, one.author, one.state, one.creates, one.updates, one.deletes, _why(one))
+            for one in found
+        ),
+    )
+
+
+def _why(one: store.Revision) -> str:
+    parts = [one.reason]
+    if one.rolls_back is not None:
+        parts.insert(0, f"rollback to {one.rolls_back}")
+    if one.unsafe_reason:
+        parts.append(f"unsafe, allowed: {one.unsafe_reason}")
+    return "; ".join(part for part in parts if part)
+
+
+@click.command("show")
+@click.argument("revision", type=int)
+@format_option
+def show_command(revision: int, form: str) -> None:
+    """One revision: every entry it changed, and why.
+
+    \b
+    Example:
+      dialplane show 812
+    """
+    with database() as connection:
+        one = store.one(connection, revision)
+        if one is None:
+            raise InputError(f"there is no revision {revision} (dialplane history)")
+        changes = list(store.changes_of(connection, revision))
+    if form == "text":
+        click.echo(
+            f"revision {one.id}  {one.created_at:%Y-%m-%d %H:%M:%S}  by {one.author}  {_why(one)}".rstrip()
+        )
+    rows(
+        form,
+        ["verb", "kind", "table", "key", "account", "reason", "old", "new"],
+        (
+            (
+                change.verb, change.address.kind, change.address.table, change.address.key, change.account,
+                change.reason, redact(change.address.table, change.old), redact(change.address.table, change.new),
+            )
+            for change in changes
+        ),
+    )  # fmt: skip
+
+
+@click.command("verify")
+@click.option("--deadline", "deadline_s", type=float, default=60, show_default=True, metavar="SECONDS")
+@format_option
+@click.pass_context
+def verify_command(ctx: click.Context, deadline_s: float, form: str) -> None:
+    """Have every node compare all it runs with what was meant, now, and say what it found and repaired.
+
+    Ends with 3 when something differed (it is repaired by then, unless the table says otherwise), 1 when a node
+    did not answer.
+
+    \b
+    Example:
+      dialplane verify
+    """
+    with database(autocommit=True) as connection:
+        found = verify.now(connection, deadline_s=deadline_s)
+        newest = store.newest(connection)
+    rows(
+        form,
+        ["node", "kind", "revision", "drift", "verified", "detail"],
+        (
+            (
+                state.node, state.kind, state.revision, state.drift, state.verified_at,
+                state.drift_detail or ("in sync" if state.holds(newest) else state.sentence(newest)),
+            )
+            for state in found.states
+        ),
+    )  # fmt: skip
+    if found.silent:
+        raise DialplaneError(f"no answer within {deadline_s:g} s from: {', '.join(found.silent)}")
+    ctx.exit(PENDING if any(state.drift or not state.holds(newest) for state in found.states) else 0)

@@ -1,0 +1,134 @@
+"""What all commands share: the database, output formats, exit codes, the outermost error door."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from controller.errors import DialplaneError
+
+EXIT_CODES = """\
+Exit codes: 0 done or in sync, 1 failure, 2 usage, 3 changes pending or drift, 4 refused as unsafe,
+5 partly applied, 6 applied but not verified, 7 stale plan or lock held."""
+PENDING = 3
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """A log or progress line, on stderr."""
+    stderr.print(message, markup=False)
+
+
+class Group(click.Group):
+    """Commands in the order they are written, and the error door: every failure has one sentence and a code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if ctx.parent is not None:
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except DialplaneError as error:
+            say(f"error: {error}")
+            ctx.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001  the outermost door of a command
+            if os.environ.get("DIALPLANE_DEBUG"):
+                traceback.print_exc()
+            say(f"error: {type(error).__name__}: {error} (this is a defect; DIALPLANE_DEBUG=1 shows where)")
+            ctx.exit(1)
+
+
+def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--format text|json|tsv`, on every listing."""
+    return click.option(
+        "--format", "form", type=click.Choice(["text", "json", "tsv"]), default="text", show_default=True,
+        help="How results are printed on stdout.",
+    )(command)  # fmt: skip
+
+
+def chosen_url() -> str:
+    """The database named by --database or DIALPLANE_DATABASE, else the embedded one, which is said."""
+    from controller.schema.database import url_from
+
+    chosen = url_from(click.get_current_context().find_root().params.get("database"))
+    if chosen.embedded:
+        say("no database is named: using the embedded one (--database or DIALPLANE_DATABASE names another)")
+    return chosen.url
+
+
+@contextmanager
+def database(*, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the chosen database."""
+    from controller.schema.database import connect
+
+    with connect(chosen_url(), autocommit=autocommit) as connection:
+        yield connection
+
+
+def rows(form: str, columns: Sequence[str], records: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """Print a listing: an aligned table, a JSON list of objects, or tab-separated values with a header line."""
+    materialised = [[_plain(value) for value in record] for record in records]
+    if form == "json":
+        click.echo(json.dumps([dict(zip(columns, record, strict=True)) for record in materialised], indent=2))
+        return
+    if form == "tsv":
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([["" if value is None else value for value in record] for record in materialised])
+        click.echo(buffer.getvalue(), nl=False)
+        return
+    table = Table(title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for record in materialised:
+        table.add_row(*("-" if value is None else str(value) for value in record))
+    (stdout if sys.stdout.isatty() else Console(width=200, highlight=False)).print(table, markup=False)
+
+
+def document(form: str, text: Iterable[str], data: Mapping[str, Any]) -> None:
+    """Print one thing: its text lines, or its data as JSON (tsv: `name<TAB>value` lines)."""
+    if form == "json":
+        click.echo(json.dumps(data, indent=2, default=_plain))
+    elif form == "tsv":
+        for name, value in data.items():
+            click.echo(
+                f"{name}\t{value if isinstance(value, str | int) else json.dumps(value, default=_plain)}"
+            )
+    else:
+        for line in text:
+            click.echo(line)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, str | int | float | bool | list | dict) or value is None:
+        return value
+    return str(value)
+
+
+def who() -> str:
+    """Who asks, for the history: DIALPLANE_AUTHOR, else the login name."""
+    import getpass
+
+    return os.environ.get("DIALPLANE_AUTHOR") or getpass.getuser()

@@ -1,0 +1,124 @@
+"""node list, show, drain, resume; rpc."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from controller.cli.common import Group, database, document, format_option, rows, say
+from controller.errors import InputError
+from controller.revision import store, wait
+from controller.schema import nodes
+
+
+@click.group("node", cls=Group)
+def node_command() -> None:
+    """Servers: what each holds, and taking one out of service."""
+
+
+@node_command.command("list")
+@format_option
+def list_(form: str) -> None:
+    """Every node: state, revision live, drift, when it was heard of.
+
+    \b
+    Example:
+      dialplane node list
+    """
+    with database() as connection:
+        newest = store.newest(connection)
+        found = wait.states(connection)
+    rows(
+        form,
+        ["node", "kind", "group", "state", "revision", "drift", "repaired", "is"],
+        (
+            (
+                one.node,
+                one.kind,
+                one.group,
+                one.state,
+                one.revision,
+                one.drift,
+                one.repaired,
+                one.sentence(newest),
+            )
+            for one in found
+        ),
+    )
+
+
+@node_command.command("show")
+@click.argument("name")
+@format_option
+def show(name: str, form: str) -> None:
+    """One node, everything its agent reported.
+
+    \b
+    Example:
+      dialplane node show media1
+    """
+    with database() as connection:
+        newest = store.newest(connection)
+        found = {one.node: one for one in wait.states(connection)}
+    if name not in found:
+        raise InputError(f"there is no node {name}; there are: {', '.join(found) or 'none'} (table nodes)")
+    data: dict[str, Any] = {
+        **found[name]._asdict(),
+        "is": found[name].sentence(newest),
+        "newest_revision": newest,
+    }
+    document(form, (f"{label.replace('_', ' '):<18} {value}" for label, value in data.items()), data)
+
+
+@node_command.command("drain")
+@click.argument("name")
+def drain(name: str) -> None:
+    """Send no new calls to a media node; the present ones go on. Live at once, no apply.
+
+    \b
+    Example:
+      dialplane node drain media1
+    """
+    _set_state(name, "draining")
+
+
+@node_command.command("resume")
+@click.argument("name")
+def resume(name: str) -> None:
+    """Send calls to a node again. Live at once, no apply.
+
+    \b
+    Example:
+      dialplane node resume media1
+    """
+    _set_state(name, "enabled")
+
+
+def _set_state(name: str, state: str) -> None:
+    with database() as connection:
+        before = nodes.set_state(connection, name, state)
+        connection.commit()
+        number = store.newest(connection)
+    if before == state:
+        say(f"{name} was {state} already: nothing to do")
+    else:
+        click.echo(f"{name} is {state} (was {before}), revision {number}")
+
+
+@click.command("rpc", context_settings={"ignore_unknown_options": True})
+@click.argument("socket_or_node")
+@click.argument("method")
+@click.argument("parameters", nargs=-1)
+def rpc_command(socket_or_node: str, method: str, parameters: tuple[str, ...]) -> None:
+    """Call a Kamailio RPC method on this machine's edge, by its socket, and print the answer as JSON.
+
+    \b
+    Example:
+      dialplane rpc /run/dialplane/kamailio.sock htable.get credential s:desk1@acme.example
+    """
+    from controller.wire.jsonrpc import JsonRpc
+
+    with JsonRpc(socket_or_node) as client:
+        click.echo(json.dumps(client.call(method, *parameters), indent=2))

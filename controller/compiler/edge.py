@@ -1,0 +1,129 @@
+"""What an edge must hold: entries of the htables. Formats: ARCHITECTURE.md, "Tables of a node"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.desired.model import Account, Device, Extension, Step, System, Trunk
+from controller.entries import EVERYWHERE, Address, Entry
+
+# An extension whose every next step the edge can do by itself needs no media node.
+_STRAIGHT = (
+    ("on_busy", Step("busy")),
+    ("on_no_answer", Step("hangup")),
+    ("on_unregistered", Step("hangup")),
+)
+
+
+def pairs(**values: str | int | None) -> str:
+    """`name=value` pairs joined with `;`, in the order given; absent (None, empty) values are left out."""
+    return ";".join(f"{name}={value}" for name, value in values.items() if value not in (None, ""))
+
+
+def account_entries(account: Account) -> Iterator[Entry]:
+    """Everything an edge holds for one account."""
+    name = account.name
+
+    def entry(table: str, key: str, value: str) -> Entry:
+        return Entry(Address("edge", EVERYWHERE, table, key), value, name)
+
+    yield entry(
+        "account",
+        name,
+        pairs(
+            cluster=account.cluster, status=account.status, country=account.country, limit=account.call_limit
+        ),
+    )
+    for domain in account.domains:
+        yield entry("domain", domain, name)
+    enabled_users = {user.name for user in account.users if user.enabled}
+    devices_of: dict[str, list[Device]] = {}
+    for device in account.devices:
+        if not device.enabled or (device.user is not None and device.user not in enabled_users):
+            continue
+        if device.user is not None:
+            devices_of.setdefault(device.user, []).append(device)
+        yield entry(
+            "credential",
+            f"{device.name}@{device.domain}",
+            f"account={name};"
+            + (f"user={device.user};" if device.user else "")
+            + f"md5={device.ha1_md5};sha256={device.ha1_sha256}"
+            + (f";limit={device.call_limit}" if device.call_limit is not None else ""),
+        )
+    for extension in account.extensions:
+        device_or_none = _straight(extension, devices_of)
+        if device_or_none:
+            for domain in account.domains:
+                yield entry("straight", f"{extension.extension}@{domain}", device_or_none.aor)
+    for number in account.numbers:
+        yield entry("number", number.e164, name)
+    for trunk in account.trunks:
+        yield from trunk_entries(trunk)
+
+
+def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Device | None:
+    """The one device this extension rings when there is nothing else to do, else None."""
+    if extension.kind != "user" or extension.user is None:
+        return None
+    if any(getattr(extension, column) != step for column, step in _STRAIGHT):
+        return None
+    devices = devices_of.get(extension.user, [])
+    return devices[0] if len(devices) == 1 else None
+
+
+def trunk_entries(trunk: Trunk) -> Iterator[Entry]:
+    """A trunk: where it is, which addresses it calls from, its registration. Nothing when disabled."""
+    if not trunk.enabled:
+        return
+
+    def entry(table: str, key: str, value: str) -> Entry:
+        return Entry(Address("edge", EVERYWHERE, table, key), value, trunk.account)
+
+    yield entry(
+        "trunk",
+        trunk.name,
+        pairs(
+            host=trunk.host,
+            port=trunk.port,
+            transport=trunk.transport,
+            account=trunk.account,
+            format=trunk.number_format,
+            limit=trunk.call_limit,
+            user=trunk.auth_user,
+            realm=trunk.auth_realm,
+            ha1=trunk.auth_ha1_md5,
+            **{"from": trunk.caller_id},
+        ),
+    )
+    for address in trunk.addresses:
+        yield entry("trunk_address", address, trunk.name)
+    if trunk.register:
+        yield entry(
+            "registration",
+            trunk.name,
+            pairs(
+                user=trunk.auth_user,
+                realm=trunk.auth_realm,
+                ha1=trunk.auth_ha1_md5,
+                host=trunk.host,
+                port=trunk.port,
+                transport=trunk.transport,
+                expires=300,
+            ),
+        )
+
+
+def system_entries(system: System) -> Iterator[Entry]:
+    """What every edge holds for all accounts."""
+
+    def entry(table: str, key: str, value: str) -> Entry:
+        return Entry(Address("edge", EVERYWHERE, table, key), value)
+
+    for node in system.nodes:
+        if node.kind == "media":
+            yield entry("media_node", node.address, node.name)
+    for number in system.emergency:
+        yield entry("emergency", f"{number.country}:{number.number}", "1")
+    for trunk in system.trunks:
+        yield from trunk_entries(trunk)

@@ -1,0 +1,26 @@
+"""What a media node must hold: dialplan, mailboxes, files. The text comes from templates/asterisk/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.compiler import dialplan
+from controller.desired.model import Account, System
+from controller.entries import EVERYWHERE, Address, Entry
+
+
+def account_entries(account: Account, system: System) -> Iterator[Entry]:
+    """Everything the media nodes of the account's cluster hold for it."""
+    name, cluster = account.name, account.cluster
+    for key, value in dialplan.account_dialplan(account, system).items():
+        yield Entry(Address("media", cluster, "dialplan", key), value, name)
+    for key, value in dialplan.mailboxes(account).items():
+        yield Entry(Address("media", cluster, "mailbox", key), value, name)
+
+
+def system_entries(system: System) -> Iterator[Entry]:
+    """What every media node holds for all accounts."""
+    for key, value in dialplan.shared_dialplan(system).items():
+        yield Entry(Address("media", EVERYWHERE, "dialplan", key), value)
+    for path, content in dialplan.media_files(system).items():
+        yield Entry(Address("media", EVERYWHERE, "file", path), content)

@@ -1,0 +1,208 @@
+"""Rows to snapshots: the only reader of what people edit.
+
+Accounts are read in batches, one statement per table and batch, so one account and all of them go the same way and
+memory stays that of a batch. The caller's transaction decides that all statements see one picture.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from controller.desired.model import (
+    Account,
+    Device,
+    EmergencyNumber,
+    Extension,
+    Node,
+    Number,
+    Route,
+    Step,
+    System,
+    Trunk,
+    User,
+    VoicemailBox,
+)
+from controller.entries import Cursor
+
+Row = tuple[Any, ...]
+
+
+class Touched(NamedTuple):
+    """What to look at again: accounts by name, whether the shared rows, and the cursor a publish then moves to.
+
+    `held` names accounts (`""`: the shared rows) whose rows are ahead of what is published since a rollback.
+    """
+
+    accounts: list[str]
+    system: bool
+    cursor: Cursor
+    held: tuple[str, ...]
+
+
+def touched(connection: Connection[Any], *, everything: bool) -> Touched:
+    """Accounts whose rows changed since the last configuration revision, with the names they had and have."""
+    row = connection.execute(
+        "SELECT coalesce(max(id), 0), pg_current_snapshot()::text FROM control.change_log"
+    ).fetchone()
+    assert row is not None  # noqa: S101  an aggregate has one row
+    cursor = Cursor(*row)
+    held = tuple(name for (name,) in connection.execute("SELECT account FROM control.held ORDER BY account"))
+    if everything:
+        names = connection.execute(
+            """
+            SELECT name FROM public.accounts
+             UNION SELECT account FROM control.entries WHERE account IS NOT NULL ORDER BY 1"""
+        )
+        return Touched([name for (name,) in names], True, cursor, held)
+    changed = {name for (name,) in connection.execute("SELECT DISTINCT account FROM control.pending_changes")}
+    names_of_change = sorted({name for name in changed if name is not None} | {name for name in held if name})
+    return Touched(names_of_change, None in changed or "" in held, cursor, held)
+
+
+def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Account]:
+    """The accounts of these names, by name; a name without a row (deleted, renamed) is left out."""
+    heads = connection.execute(
+        """
+        SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id
+          FROM public.accounts a JOIN public.clusters c ON c.id = a.cluster_id
+         WHERE a.name = ANY (%s) ORDER BY a.name""",
+        (list(names),),
+    ).fetchall()
+    ids = [head[0] for head in heads]
+    domains = _by_account(connection, _DOMAINS, ids)
+    users = _by_account(connection, _USERS, ids)
+    devices = _by_account(connection, _DEVICES, ids)
+    extensions = _by_account(connection, _EXTENSIONS, ids)
+    numbers = _by_account(connection, _NUMBERS, ids)
+    mailboxes = _by_account(connection, _MAILBOXES, ids)
+    trunks = _by_account(connection, _TRUNKS.format(where="t.account_id = ANY (%s)"), ids)
+    routes = _by_account(connection, _ROUTES.format(where="r.account_id = ANY (%s)"), ids)
+    for identity, *head in heads:
+        yield Account(
+            *head,
+            domains=tuple(name for (name,) in domains[identity]),
+            users=tuple(User(*row) for row in users[identity]),
+            devices=tuple(Device(*row) for row in devices[identity]),
+            extensions=tuple(_extension(row) for row in extensions[identity]),
+            numbers=tuple(Number(*row) for row in numbers[identity]),
+            mailboxes=tuple(VoicemailBox(*row) for row in mailboxes[identity]),
+            trunks=tuple(_trunk(row) for row in trunks[identity]),
+            routes=tuple(Route(*row) for row in routes[identity]),
+        )
+
+
+def system(connection: Connection[Any]) -> System:
+    """What all accounts share."""
+    settings = dict(connection.execute("SELECT name, value FROM public.settings").fetchall())
+    emergency: dict[tuple[str, str], list[str]] = {}
+    for country, number, trunk in connection.execute(
+        """
+        SELECT n.country, n.number, t.name
+          FROM public.emergency_numbers n
+          LEFT JOIN public.emergency_routes r ON r.emergency_number_id = n.id
+          LEFT JOIN public.trunks t ON t.id = r.trunk_id AND t.enabled
+         ORDER BY n.country, n.number, r.priority, t.name"""
+    ):
+        trunks = emergency.setdefault((country, number), [])
+        if trunk is not None:
+            trunks.append(trunk)
+    return System(
+        zone=settings.get("zone", "dialplane.internal"),
+        nodes=tuple(
+            Node(*row)
+            for row in connection.execute(
+                """
+                SELECT n.name, n.kind, coalesce(c.name, g.name), host(n.address), n.sip_port, n.weight
+                  FROM public.nodes n
+                  LEFT JOIN public.clusters c ON c.id = n.cluster_id
+                  LEFT JOIN public.device_groups g ON g.id = n.device_group_id
+                 WHERE n.state <> 'disabled' ORDER BY n.name"""
+            )
+        ),
+        clusters=_names(connection, "SELECT name FROM public.clusters ORDER BY name"),
+        countries=_names(connection, "SELECT DISTINCT country FROM public.accounts ORDER BY country"),
+        trunks=tuple(
+            _trunk(row[1:])
+            for row in connection.execute(_TRUNKS.format(where="t.account_id IS NULL")).fetchall()
+        ),
+        routes=tuple(
+            Route(*row[1:])
+            for row in connection.execute(_ROUTES.format(where="r.account_id IS NULL")).fetchall()
+        ),
+        emergency=tuple(EmergencyNumber(*key, tuple(trunks)) for key, trunks in emergency.items()),
+        settings=settings,
+    )
+
+
+_DOMAINS = "SELECT account_id, name FROM public.domains WHERE account_id = ANY (%s) ORDER BY account_id, name"
+_USERS = """
+    SELECT account_id, name, display_name, language, caller_id, permission, enabled
+      FROM public.users WHERE account_id = ANY (%s) ORDER BY account_id, name"""
+_DEVICES = """
+    SELECT d.account_id, d.name, o.name, u.name, d.ha1_md5, d.ha1_sha256, d.call_limit, d.caller_id, d.enabled
+      FROM public.devices d
+      JOIN public.domains o ON o.id = d.domain_id
+      LEFT JOIN public.users u ON u.id = d.user_id
+     WHERE d.account_id = ANY (%s) ORDER BY d.account_id, o.name, d.name"""
+_EXTENSIONS = """
+    SELECT e.account_id, e.extension, e.kind, u.name, e.target, e.ring_time_s,
+           e.on_busy, e.on_no_answer, e.on_unregistered
+      FROM public.extensions e LEFT JOIN public.users u ON u.id = e.user_id
+     WHERE e.account_id = ANY (%s) ORDER BY e.account_id, e.extension"""
+_NUMBERS = """
+    SELECT n.account_id, n.e164, e.extension
+      FROM public.numbers n JOIN public.extensions e ON e.id = n.extension_id
+     WHERE n.account_id = ANY (%s) ORDER BY n.account_id, n.e164"""
+_MAILBOXES = """
+    SELECT b.account_id, b.mailbox, u.name, b.display_name, b.email, b.pin_digest, b.language
+      FROM public.voicemail_boxes b LEFT JOIN public.users u ON u.id = b.user_id
+     WHERE b.account_id = ANY (%s) ORDER BY b.account_id, b.mailbox"""
+_TRUNKS = """
+    SELECT t.account_id, t.name, a.name, t.host, t.port, t.transport, t.auth_user, t.auth_realm, t.auth_ha1_md5,
+           t.register, t.call_limit, t.number_format, t.caller_id,
+           coalesce((SELECT array_agg(text(n.address) ORDER BY n.address)
+                       FROM public.trunk_addresses n WHERE n.trunk_id = t.id), '{{}}'), t.enabled
+      FROM public.trunks t LEFT JOIN public.accounts a ON a.id = t.account_id
+     WHERE {where} ORDER BY t.account_id, t.name"""
+_ROUTES = """
+    SELECT r.account_id, r.prefix, t.name, r.priority, r.weight
+      FROM public.routes r JOIN public.trunks t ON t.id = r.trunk_id
+     WHERE {where} AND t.enabled ORDER BY r.account_id, r.prefix, r.priority, t.name"""
+
+
+def _by_account(connection: Connection[Any], statement: str, ids: list[int]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = defaultdict(list)
+    if ids:
+        for row in connection.execute(statement, (ids,), binary=True):
+            found[row[0]].append(row[1:])
+    return found
+
+
+def _names(connection: Connection[Any], statement: str) -> tuple[str, ...]:
+    return tuple(name for (name,) in connection.execute(statement))
+
+
+def _step(text: str) -> Step:
+    action, _, target = text.partition(":")
+    return Step(action, target or None)
+
+
+def _extension(row: Row) -> Extension:
+    *head, on_busy, on_no_answer, on_unregistered = row
+    return Extension(*head, _step(on_busy), _step(on_no_answer), _step(on_unregistered))
+
+
+def _trunk(row: Row) -> Trunk:
+    *head, networks, enabled = row
+    return Trunk(*head, tuple(address for network in networks for address in _hosts(network)), enabled)
+
+
+def _hosts(network: str) -> Iterator[str]:
+    """Every address of a small network: an edge looks a source address up, it does not match networks."""
+    for address in ipaddress.ip_network(network):
+        yield str(address)

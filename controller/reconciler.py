@@ -1,0 +1,99 @@
+"""The resident controller: one active, others standing by. Every cycle ends in one sentence.
+
+What it does: publishes safe plans by itself when told to (`--auto`), releases blocks whose time is over, and says
+what is pending. Calls and nodes do not need it: with the controller away, rows wait and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from psycopg import Connection
+
+from controller import pipeline
+from controller.errors import BadRows, DatabaseError, StalePlan
+from controller.plan import Plan, show
+from controller.schema.database import connect
+
+log = logging.getLogger("dialplane.controller")
+
+# The active controller holds this session lock; PostgreSQL frees it when the process or its host dies.
+ACTIVE_LOCK = "SELECT pg_try_advisory_lock(hashtext('dialplane.controller'))"
+STANDBY_S = 2.0
+TICK_S = 5.0
+RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def run(url: str, *, auto: bool, stop: Callable[[], bool] = lambda: False) -> None:
+    """Run until `stop()`; survives the database going away."""
+    failures = 0
+    while not stop():
+        try:
+            with connect(url, autocommit=True) as listener, connect(url) as worker:
+                failures = 0
+                _active(listener, worker, auto=auto, stop=stop)
+        except DatabaseError as error:
+            pause = RECONNECT_S[min(failures, len(RECONNECT_S) - 1)]
+            failures += 1
+            log.warning("%s Again in %.1f s.", error, pause)
+            time.sleep(pause)
+
+
+def _active(
+    listener: Connection[Any], worker: Connection[Any], *, auto: bool, stop: Callable[[], bool]
+) -> None:
+    standing_by = False
+    while not stop():
+        row = listener.execute(ACTIVE_LOCK).fetchone()
+        if row and row[0]:
+            break
+        if not standing_by:
+            log.info("another controller is active: standing by")
+            standing_by = True
+        time.sleep(STANDBY_S)
+    log.info("active; safe plans are %s", "published by themselves" if auto else "left for `dialplane apply`")
+    listener.execute("LISTEN dialplane_change")
+    last = ""
+    while not stop():
+        sentence = cycle(worker, auto=auto)
+        if sentence != last:
+            log.info("%s", sentence)
+            last = sentence
+        for _ in listener.notifies(timeout=TICK_S, stop_after=1):
+            pass
+
+
+def cycle(connection: Connection[Any], *, auto: bool) -> str:
+    """Look once, act once, and say what is so."""
+    released = _release(connection)
+    try:
+        plan = pipeline.make_plan(connection)
+        sentence = _act(connection, plan, auto=auto)
+    except BadRows as error:
+        sentence = f"the rows contradict each other, nothing is published: {error}"
+    except StalePlan as error:
+        sentence = f"somebody else published: {error}"
+    return f"{released} blocks released; {sentence}" if released else sentence
+
+
+def _act(connection: Connection[Any], plan: Plan, *, auto: bool) -> str:
+    if plan.empty:
+        return "in sync: what is published is what the rows say"
+    if not auto:
+        return f"plan {plan.id} is pending: {show.sentence(plan)}"
+    if plan.dangers:
+        return f"plan {plan.id} is refused: {plan.dangers[0].sentence}; look at it with `dialplane plan`"
+    if plan.held:
+        return f"plan {plan.id} is held back after a rollback of {', '.join(plan.held)}; apply it by hand if meant"
+    number = pipeline.publish(connection, plan, author="controller", reason="automatic")
+    connection.commit()
+    return f"revision {number} published: {show.sentence(plan)}"
+
+
+def _release(connection: Connection[Any]) -> int:
+    row = connection.execute("SELECT control.release_expired_blocks()").fetchone()
+    connection.commit()
+    return int(row[0]) if row and row[0] is not None else 0
