@@ -29,15 +29,16 @@ from controller.revision import store
 BATCH = 500
 
 
-def make_plan(connection: Connection[Any], *, everything: bool = False) -> Plan:
+def make_plan(connection: Connection[Any], *, everything: bool = False, with_held: bool = True) -> Plan:
     """Compare the rows with what is published.
 
     Only accounts touched since the last configuration revision are read, or every one with `everything`.
+    Accounts held back by a rollback are part of it unless `with_held` is False.
     Raises BadRows when rows contradict each other.
     """
     with _one_picture(connection):
         base = store.base(connection)
-        touched = read.touched(connection, everything=everything or base == 0)
+        touched = read.touched(connection, everything=everything or base == 0, with_held=with_held)
         system = read.system(connection)
         changes: list[Change] = []
         if touched.system:

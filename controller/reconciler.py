@@ -70,7 +70,7 @@ def cycle(connection: Connection[Any], *, auto: bool) -> str:
     """Look once, act once, and say what is so."""
     released = _release(connection)
     try:
-        plan = pipeline.make_plan(connection)
+        plan = pipeline.make_plan(connection, with_held=not auto)
         sentence = _act(connection, plan, auto=auto)
     except BadRows as error:
         sentence = f"the rows contradict each other, nothing is published: {error}"
@@ -86,8 +86,6 @@ def _act(connection: Connection[Any], plan: Plan, *, auto: bool) -> str:
         return f"plan {plan.id} is pending: {show.sentence(plan)}"
     if plan.dangers:
         return f"plan {plan.id} is refused: {plan.dangers[0].sentence}; look at it with `dialplane plan`"
-    if plan.held:
-        return f"plan {plan.id} is held back after a rollback of {', '.join(plan.held)}; apply it by hand if meant"
     number = pipeline.publish(connection, plan, author="controller", reason="automatic")
     connection.commit()
     return f"revision {number} published: {show.sentence(plan)}"

@@ -44,24 +44,30 @@ class Touched(NamedTuple):
     held: tuple[str, ...]
 
 
-def touched(connection: Connection[Any], *, everything: bool) -> Touched:
-    """Accounts whose rows changed since the last configuration revision, with the names they had and have."""
+def touched(connection: Connection[Any], *, everything: bool, with_held: bool) -> Touched:
+    """Accounts whose rows changed since the last configuration revision, with the names they had and have.
+
+    Without `with_held`, accounts that a rollback holds back are left alone.
+    """
     row = connection.execute(
         "SELECT coalesce(max(id), 0), pg_current_snapshot()::text FROM control.change_log"
     ).fetchone()
     assert row is not None  # noqa: S101  an aggregate has one row
     cursor = Cursor(*row)
     held = tuple(name for (name,) in connection.execute("SELECT account FROM control.held ORDER BY account"))
+    skipped = set() if with_held else set(held)
     if everything:
         names = connection.execute(
             """
             SELECT name FROM public.accounts
              UNION SELECT account FROM control.entries WHERE account IS NOT NULL ORDER BY 1"""
         )
-        return Touched([name for (name,) in names], True, cursor, held)
-    changed = {name for (name,) in connection.execute("SELECT DISTINCT account FROM control.pending_changes")}
-    names_of_change = sorted({name for name in changed if name is not None} | {name for name in held if name})
-    return Touched(names_of_change, None in changed or "" in held, cursor, held)
+        changed = {"", *(name for (name,) in names)}
+    else:
+        rows = connection.execute("SELECT DISTINCT coalesce(account, '') FROM control.pending_changes")
+        changed = {*(name for (name,) in rows), *held}
+    changed -= skipped
+    return Touched(sorted(changed - {""}), "" in changed, cursor, held if with_held else ())
 
 
 def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Account]:
@@ -83,8 +89,16 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     trunks = _by_account(connection, _TRUNKS.format(where="t.account_id = ANY (%s)"), ids)
     routes = _by_account(connection, _ROUTES.format(where="r.account_id = ANY (%s)"), ids)
     for identity, *head in heads:
+        name, display_name, cluster, country, language, status, call_limit, caller_id = head
         yield Account(
-            *head,
+            name,
+            display_name,
+            cluster,
+            country,
+            language,
+            status,
+            call_limit,
+            caller_id,
             domains=tuple(name for (name,) in domains[identity]),
             users=tuple(User(*row) for row in users[identity]),
             devices=tuple(Device(*row) for row in devices[identity]),
@@ -193,13 +207,14 @@ def _step(text: str) -> Step:
 
 
 def _extension(row: Row) -> Extension:
-    *head, on_busy, on_no_answer, on_unregistered = row
-    return Extension(*head, _step(on_busy), _step(on_no_answer), _step(on_unregistered))
+    extension, kind, user, target, ring_time_s, *steps = row
+    return Extension(extension, kind, user, target, ring_time_s, *(_step(step) for step in steps))
 
 
 def _trunk(row: Row) -> Trunk:
-    *head, networks, enabled = row
-    return Trunk(*head, tuple(address for network in networks for address in _hosts(network)), enabled)
+    hosts = tuple(address for network in row[-2] for address in _hosts(network))
+    values = [*row[:-2], hosts, row[-1]]
+    return Trunk(*values)
 
 
 def _hosts(network: str) -> Iterator[str]:

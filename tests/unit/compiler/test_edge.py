@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.compiler import edge
+from controller.desired.model import Account
+from tests.unit.samples import ACME, CARRIER, MD5, SHA256, SYSTEM, device
+
+
+def held(account: Account) -> dict[tuple[str, str], str]:
+    return {(entry.address.table, entry.address.key): entry.value for entry in edge.account_entries(account)}
+
+
+def test_an_account_gives_its_entries() -> None:
+    assert held(ACME) == {
+        ("account", "acme"): "cluster=c1;status=active;country=DE;limit=20",
+        ("domain", "acme.example"): "acme",
+        ("credential", "desk1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256};limit=2",
+        ("credential", "app1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256}",
+        ("credential", "lobby@acme.example"): f"account=acme;user=lobby;md5={MD5};sha256={SHA256}",
+        ("straight", "103@acme.example"): "lobby@acme.example",
+        ("number", "+4930555010"): "acme",
+    }
+
+
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    assert held(replace(ACME, call_limit=0))["account", "acme"].endswith("limit=0")
+
+
+def test_disabled_devices_and_devices_of_disabled_users_cannot_register() -> None:
+    account = replace(
+        ACME,
+        users=tuple(replace(user, enabled=user.name != "lobby") for user in ACME.users),
+        devices=(device("desk1", "alice", enabled=False), device("lobby", "lobby"), device("door", None)),
+    )
+    credentials = {key for table, key in held(account) if table == "credential"}
+    assert credentials == {"door@acme.example"}
+
+
+def test_an_extension_with_two_devices_or_a_next_step_needs_a_media_node() -> None:
+    two = replace(ACME, devices=(*ACME.devices, device("lobby2", "lobby")))
+    assert ("straight", "103@acme.example") not in held(two)
+    assert ("straight", "101@acme.example") not in held(ACME)
+
+
+def test_a_trunk_that_registers_has_a_registration_and_a_disabled_one_nothing() -> None:
+    trunk = replace(CARRIER, register=True, auth_user="u1", auth_realm="r", auth_ha1_md5=MD5)
+    tables = [entry.address.table for entry in edge.trunk_entries(trunk)]
+    assert tables == ["trunk", "trunk_address", "registration"]
+    assert list(edge.trunk_entries(replace(trunk, enabled=False))) == []
+
+
+def test_the_system_gives_trusted_nodes_emergency_numbers_and_shared_trunks() -> None:
+    entries = {(entry.address.table, entry.address.key): entry.value for entry in edge.system_entries(SYSTEM)}
+    assert entries["media_node", "10.213.0.21"] == "media1"
+    assert entries["emergency", "DE:112"] == "1"
+    assert entries["trunk", "carrier-a"] == "host=198.51.100.7;port=5060;transport=udp;format=digits"

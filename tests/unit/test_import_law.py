@@ -1,0 +1,78 @@
+"""The import law: a line of code knows what it may touch."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "controller"
+PURE = ("compiler", "plan", "policy")
+# What no pure room imports: sockets, files of processes, SQL, clocks, randomness.
+IMPURE = {
+    "socket",
+    "asyncio",
+    "subprocess",
+    "psycopg",
+    "sqlite3",
+    "time",
+    "random",
+    "panoramisk",
+    "asterisk",
+    "os",
+}
+PSYCOPG_ROOMS = ("desired", "revision", "schema")
+# Files outside those rooms that may speak SQL to PostgreSQL.
+PSYCOPG_FILES = {"pipeline.py", "reconciler.py", "cli/common.py", "cli/change.py", "wire/postgresql.py"}
+
+
+def _imports(path: Path) -> set[str]:
+    """Top-level module names, and `controller.room`, that a file imports at run time, anywhere in it."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            found.add(name.partition(".")[0])
+            found.add(".".join(name.split(".")[:2]))
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    room = relative.parts[0]
+    imports = _imports(path)
+    if room in PURE:
+        assert not imports & IMPURE
+        assert not {
+            name
+            for name in imports
+            if name in {f"controller.{other}" for other in ("wire", "agent", "revision")}
+        }
+    if "panoramisk" in imports or "asterisk" in imports:
+        assert room == "wire"
+    if "psycopg" in imports and room not in PSYCOPG_ROOMS:
+        assert path.name == "store.py" or str(relative) in PSYCOPG_FILES
+
+
+def test_the_law_sees_imports_inside_functions(tmp_path: Path) -> None:
+    sample = tmp_path / "sample.py"
+    sample.write_text("def f():\n    from socket import socket\n    return socket\n")
+    assert "socket" in _imports(sample)
