@@ -129,7 +129,7 @@ def publish(
                                            creates, updates, deletes, rolls_back)
             VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s, %s, %s, %s)""",
             (
-                number, State.CONFIGURATION, on_base, digest, author, reason, unsafe_reason,
+                number, State.CONFIGURATION, on_base or None, digest, author, reason, unsafe_reason,
                 verbs.count("create"), verbs.count("update"), verbs.count("delete"), rolls_back,
             ),
         )  # fmt: skip
