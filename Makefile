@@ -3,7 +3,6 @@
 SHELL := /bin/bash
 PREPARE := tests/stack/prepare.sh
 BIN := .venv/bin
-COMPOSE := docker compose --progress quiet
 export TESTCONTAINERS_RYUK_DISABLED := true
 
 help: ## this list
@@ -19,8 +18,7 @@ check: venv ## format, lint, types, and every test that needs no server (under a
 	$(BIN)/pytest -q $(wildcard tests/unit tests/cases tests/golden tests/property tests/database)
 
 stack: ## what the machine lacks, the images, the stack (no calls yet)
-	@$(PREPARE)
-	@$(BIN)/python tests/stack/up.py
+	@$(PREPARE) up
 
 test: check stack ## everything, from nothing: check, then contract and live tests on the real servers
 	$(BIN)/pytest -q $(wildcard tests/contract tests/live)

@@ -2,6 +2,7 @@
 # Makes a machine able to run the stack, and says what it does:
 #
 #   tests/stack/prepare.sh            everything below
+#   tests/stack/prepare.sh up         the same, then builds the images and starts compose.yaml, phones included
 #   tests/stack/prepare.sh venv       only the Python environment (.venv), for `make check`
 #   tests/stack/prepare.sh remove     undo: the images it made, the engine it started, .stack
 #
@@ -238,6 +239,14 @@ venv() {
   echo "$wanted" >.venv/.dialplane
 }
 
+up() {
+  run "Building the images" docker compose --profile calls --progress plain build
+  if ! run "Starting the stack" docker compose --profile calls --progress plain up --detach --wait --wait-timeout 120; then
+    docker compose ps --all >&2
+    die "The stack is not healthy." "Look at: docker compose logs SERVICE"
+  fi
+}
+
 remove() {
   local pid image
   if engine_up; then
@@ -274,16 +283,17 @@ remove() {
 mkdir -p "$STACK"
 chmod 700 "$STACK"
 case "${1:-all}" in
-  all)
+  all | up)
     engine
     compose
     base
     cas
     secrets
     venv
+    if [ "${1:-all}" = up ]; then up; fi
     say "Ready"
     ;;
   venv) venv ;;
   remove) remove ;;
-  *) die "unknown word: $1" "Words: all, venv, remove" ;;
+  *) die "unknown word: $1" "Words: all, up, venv, remove" ;;
 esac
