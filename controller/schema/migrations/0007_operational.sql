@@ -3,20 +3,32 @@
 CREATE FUNCTION control.revision_digest(number bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT encode(sha256(coalesce(string_agg(
-        coalesce('\x01'::bytea || convert_to(kind, 'UTF8') || '\x00'::bytea, '\x00'::bytea) ||
-        coalesce('\x01'::bytea || convert_to(scope, 'UTF8') || '\x00'::bytea, '\x00'::bytea) ||
-        coalesce('\x01'::bytea || convert_to(tbl, 'UTF8') || '\x00'::bytea, '\x00'::bytea) ||
-        coalesce('\x01'::bytea || convert_to(key, 'UTF8') || '\x00'::bytea, '\x00'::bytea) ||
-        coalesce('\x01'::bytea || convert_to(old, 'UTF8') || '\x00'::bytea, '\x00'::bytea) ||
-        coalesce('\x01'::bytea || convert_to(new, 'UTF8') || '\x00'::bytea, '\x00'::bytea),
-        ''::bytea ORDER BY kind COLLATE "C", scope COLLATE "C", tbl COLLATE "C", key COLLATE "C"
-    ), ''::bytea)), 'hex')
-    FROM control.changes
-    WHERE revision = number
+    WITH one AS (
+        SELECT encode(sha256(
+            coalesce('\x01'::bytea || convert_to(kind, 'UTF8') || '\x00', '\x00')
+            || coalesce('\x01'::bytea || convert_to(scope, 'UTF8') || '\x00', '\x00')
+            || coalesce('\x01'::bytea || convert_to(tbl, 'UTF8') || '\x00', '\x00')
+            || coalesce('\x01'::bytea || convert_to(key, 'UTF8') || '\x00', '\x00')
+            || coalesce('\x01'::bytea || convert_to(old, 'UTF8') || '\x00', '\x00')
+            || coalesce('\x01'::bytea || convert_to(new, 'UTF8') || '\x00', '\x00')
+        ), 'hex') AS hash
+        FROM control.changes
+        WHERE revision = number
+    ), word AS (
+        -- The sum of 256-bit numbers, by words of 32 bits; place 0 is the lowest.
+        SELECT place, sum(('x' || substr(hash, 57 - place * 8, 8))::bit(32)::bigint) * 2::numeric ^ (32 * place) AS part
+        FROM one CROSS JOIN generate_series(0, 7) AS place
+        GROUP BY place
+    )
+    SELECT string_agg(
+        lpad(to_hex(mod(div(coalesce((SELECT sum(part) FROM word), 0), 2::numeric ^ (32 * place)),
+                        4294967296)::bigint), 8, '0'),
+        '' ORDER BY place DESC
+    )
+    FROM generate_series(0, 7) AS place
 $$;
 COMMENT ON FUNCTION control.revision_digest IS
-    'SHA-256 over the changes of a revision in order of address; the same as controller.entries.digest.';
+    'Digest of the changes of a revision: the sum of the SHA-256 of each; the same as controller.entries.digest.';
 
 CREATE FUNCTION control.publish_operational(items jsonb, why text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
