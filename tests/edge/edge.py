@@ -1,0 +1,196 @@
+"""A real Kamailio for the tests: rendered configuration, seeded tables, its own directory, its own addresses.
+
+It runs in a container with the host's network and listens on a loopback address of its own, so that each
+test phone, media node and carrier can have a source address of its own in 127.0.0.0/8.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "templates" / "kamailio"
+IMAGES = ("dialplane-edge", "dpbase")
+
+
+def image() -> str | None:
+    """The image to run Kamailio from: `DIALPLANE_EDGE_IMAGE`, or the first that is there. None: no Docker."""
+    if named := os.environ.get("DIALPLANE_EDGE_IMAGE"):
+        return named
+    if shutil.which("docker") is None:
+        return None
+    for name in IMAGES:
+        done = subprocess.run(
+            ["docker", "image", "inspect", name], capture_output=True, check=False, timeout=30
+        )
+        if done.returncode == 0:
+            return name
+    return None
+
+
+def render(target: Path, **variables: Any) -> Path:
+    """Writes a node's configuration into `target`: the fixed files and the rendered ones."""
+    values = yaml.safe_load((TEMPLATES / "defaults.yaml").read_text()) | variables
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    target.mkdir(parents=True, exist_ok=True)
+    for fixed in (ROOT / "kamailio").glob("*.cfg"):
+        shutil.copy(fixed, target / fixed.name)
+    for name in ("local.cfg", "tls.cfg", "default"):
+        (target / name).write_text(environment.get_template(f"{name}.j2").render(values))
+    return target / "kamailio.cfg"
+
+
+def seed(path: Path, entries: dict[str, dict[str, str]]) -> None:
+    """The agent's file with `entries` (table -> key -> value)."""
+    base = sqlite3.connect(path)
+    base.execute("PRAGMA journal_mode=WAL")
+    base.executescript((ROOT / "kamailio" / "state.sql").read_text())
+    base.execute("DELETE FROM entry")
+    base.executemany(
+        "INSERT INTO entry (tbl, key, value, revision) VALUES (?, ?, ?, 1)",
+        ((table, key, value) for table, rows in entries.items() for key, value in rows.items()),
+    )
+    base.commit()
+    base.close()
+
+
+class Edge:
+    """One Kamailio. `address` and `port` are where it listens for UDP and TCP; state lives in `home`."""
+
+    def __init__(self, home: Path, address: str, port: int = 5060, **variables: Any) -> None:
+        self.home, self.address, self.port = home, address, port
+        self.name = f"B-edge-{os.getpid()}-{address.replace('.', '-')}"
+        self.metrics_port = 9300 + int(address.rsplit(".", 1)[1])
+        (home / "spool").mkdir(parents=True, exist_ok=True)
+        self.state, self.location = home / "state.db", home / "location.db"
+        self.variables = {
+            "listen": [
+                {"transport": "udp", "address": address, "port": port, "advertise": None},
+                {"transport": "tcp", "address": address, "port": port, "advertise": None},
+            ],
+            "advertised": f"{address}:{port}",
+            "metrics_port": self.metrics_port,
+            "udp_children": 2,
+            "tcp_children": 2,
+            "state_db": str(self.state),
+            "location_db": str(self.location),
+            "spool": str(home / "spool"),
+            "rpc_socket": str(home / "rpc.sock"),
+            "agent_group": "root",
+            "tls_config": str(home / "cfg" / "tls.cfg"),
+            "log_stderror": True,
+            **variables,
+        }
+
+    def start(self) -> None:
+        """Starts it and returns when it answers RPC. RuntimeError with its log when it does not."""
+        config = render(self.home / "cfg", **self.variables)
+        base = sqlite3.connect(self.location)
+        base.executescript((ROOT / "kamailio" / "location.sql").read_text())
+        base.close()
+        chosen = image()
+        if chosen is None:
+            raise RuntimeError("no image with Kamailio: build dialplane-edge, or set DIALPLANE_EDGE_IMAGE")
+        (self.home / "rpc.sock").unlink(missing_ok=True)
+        subprocess.run(
+            ["docker", "run", "-d", "--name", self.name, "--network", "host", "--entrypoint", "kamailio",
+             "-v", f"{self.home}:{self.home}", chosen,
+             "-DD", "-E", "-f", str(config), "-m", "128", "-M", "16", "-Y", str(self.home)],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            try:
+                self.rpc("core.uptime")
+            except (OSError, TimeoutError):
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError(f"Kamailio did not come up:\n{self.log()}")
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Stops it, by SIGTERM (tables are written back) or SIGKILL."""
+        subprocess.run(
+            ["docker", "kill" if kill else "stop", self.name], check=False, capture_output=True, timeout=60
+        )
+        (self.home / "last.log").write_text(self.log())
+        subprocess.run(["docker", "rm", "-f", self.name], check=False, capture_output=True, timeout=60)
+
+    def log(self) -> str:
+        """What it wrote to standard error."""
+        done = subprocess.run(
+            ["docker", "logs", self.name], capture_output=True, text=True, check=False, timeout=30
+        )
+        return done.stdout + done.stderr
+
+    def rpc(self, method: str, *params: str | int) -> Any:
+        """One JSON-RPC request over the Unix datagram socket, as the agent makes it."""
+        mine = self.home / f"client-{os.getpid()}.sock"
+        mine.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.bind(str(mine))
+            sock.settimeout(3)
+            sock.connect(str(self.home / "rpc.sock"))
+            sock.send(
+                json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode()
+            )
+            answer = json.loads(sock.recv(1 << 20))
+        mine.unlink(missing_ok=True)
+        if "error" in answer:
+            raise LookupError(f"{method} {params}: {answer['error']}")
+        return answer["result"]
+
+    def put(self, table: str, key: str, value: str) -> None:
+        """One item of an htable."""
+        self.rpc("htable.sets", table, f"s:{key}", f"s:{value}")
+
+    def drop(self, table: str, key: str) -> None:
+        """One item less."""
+        self.rpc("htable.delete", table, f"s:{key}")
+
+    def metrics(self) -> dict[str, float]:
+        """The Prometheus page: `name{labels}` -> value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as page:
+            text = page.read().decode()
+        found = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.replace(" {", "{").rsplit("}", 1) if "}" in line else line.split(" ", 1)
+                found[name + ("}" if "{" in name else "")] = float(value.split()[0])
+        return found
+
+    def refused(self, reason: str) -> float:
+        """Counter `dialplane_refused` of that reason."""
+        for name, value in self.metrics().items():
+            if "dialplane_refused" in name and f'"{reason}"' in name:
+                return value
+        return 0.0
+
+    def events(self, call: str | None = None) -> list[dict[str, Any]]:
+        """The call events written until now, of one call or all, in order."""
+        time.sleep(0.1)
+        lines = [
+            json.loads(line)
+            for path in sorted((self.home / "spool").glob("edge_*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+        return [one for one in lines if call in (None, one["call"])]
