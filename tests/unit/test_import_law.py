@@ -24,7 +24,15 @@ IMPURE = {
 }
 PSYCOPG_ROOMS = ("desired", "revision", "schema")
 # Files outside those rooms that may speak SQL to PostgreSQL.
-PSYCOPG_FILES = {"pipeline.py", "reconciler.py", "cli/common.py", "cli/change.py", "wire/postgresql.py"}
+PSYCOPG_FILES = {
+    "pipeline.py",
+    "render.py",
+    "cli/doctor.py",
+    "reconciler.py",
+    "cli/common.py",
+    "cli/change.py",
+    "wire/postgresql.py",
+}
 
 
 def _imports(path: Path) -> set[str]:

@@ -1,0 +1,119 @@
+"""doctor: what is wrong with this installation, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import click
+from psycopg import Connection
+
+from controller.cli.common import chosen_url, format_option, rows
+from controller.desired import read
+from controller.errors import DatabaseError
+from controller.plan.notes import notes
+from controller.revision import store, wait
+from controller.schema.database import connect
+from controller.schema.migrate import pending
+
+
+class Finding(NamedTuple):
+    """One thing looked at. `remedy` is empty when it is as it should be."""
+
+    about: str
+    found: str
+    remedy: str = ""
+
+
+@click.command("doctor")
+@format_option
+@click.pass_context
+def doctor_command(ctx: click.Context, form: str) -> None:
+    """Look at the whole installation and say what is wrong, each with its remedy. Changes nothing.
+
+    Ends with 1 when something is wrong.
+
+    \b
+    Example:
+      dialplane doctor
+    """
+    found = list(examine(chosen_url()))
+    rows(
+        form,
+        ["", "about", "found", "remedy"],
+        (("wrong" if one.remedy else "ok", one.about, one.found, one.remedy or None) for one in found),
+    )
+    ctx.exit(1 if any(one.remedy for one in found) else 0)
+
+
+def examine(url: str) -> Iterator[Finding]:
+    """Every check, in the order in which a cause hides others."""
+    try:
+        with connect(url) as connection:
+            version = connection.info.server_version // 10000
+            yield Finding("database", f"PostgreSQL {version} answers")
+            waiting = pending(url)
+            if waiting:
+                yield Finding("schema", f"{len(waiting)} migrations are missing", "dialplane db migrate")
+                return
+            yield Finding("schema", "up to date")
+            for check in _CHECKS:
+                yield from check(connection)
+    except DatabaseError as error:
+        yield Finding(
+            "database", str(error), "start it, or name another with --database or DIALPLANE_DATABASE"
+        )
+
+
+def _nodes(connection: Connection[Any]) -> Iterator[Finding]:
+    newest = store.newest(connection)
+    states = wait.states(connection)
+    if not states:
+        yield Finding("nodes", "none", "add rows to table nodes (see the operator's guide)")
+    for state in states:
+        if state.silent_s is None:
+            remedy = f"start the agent on {state.node}: dialplane agent run (DIALPLANE_NODE={state.node})"
+        elif state.down:
+            remedy = f"look at the agent on {state.node}: journalctl -u dialplane-agent"
+        elif state.last_error:
+            remedy = "the sentence says what; the agent tries again by itself"
+        elif state.revision < newest:
+            remedy = f"wait, then look at the agent on {state.node} if it stays behind"
+        elif state.drift:
+            remedy = f"dialplane node show {state.node}; dialplane verify"
+        else:
+            remedy = ""
+        drift = f", {state.drift} entries differ" if state.drift else ""
+        yield Finding(f"node {state.node}", state.sentence(newest) + drift, remedy)
+
+
+def _rows(connection: Connection[Any]) -> Iterator[Finding]:
+    wanting = notes(read.system(connection))
+    for note in wanting:
+        sentence, _, table = note.rpartition(" (")
+        yield Finding("rows", sentence, f"add rows ({table.rstrip(')')})")
+    if not wanting:
+        yield Finding("rows", "every cluster and country has what it needs")
+
+
+def _waiting(connection: Connection[Any]) -> Iterator[Finding]:
+    row = connection.execute(
+        "SELECT count(DISTINCT account), min(at), now() - min(at) > interval '1 day' FROM control.pending_changes"
+    ).fetchone()
+    accounts, since, old = row or (0, None, False)
+    if not accounts:
+        yield Finding("changes", "none waiting")
+        return
+    found = f"rows of {accounts} accounts changed since {since:%Y-%m-%d %H:%M} and are not applied"
+    yield Finding("changes", found, "dialplane plan, then dialplane apply" if old else "")
+
+
+def _held(connection: Connection[Any]) -> Iterator[Finding]:
+    for account, revision in connection.execute(
+        "SELECT account, revision FROM control.held ORDER BY account"
+    ):
+        name = f"account {account}" if account else "shared rows"
+        yield Finding(name, f"held back by rollback {revision}", "correct its rows, then dialplane apply")
+
+
+_CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (_nodes, _rows, _waiting, _held)
