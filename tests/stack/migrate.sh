@@ -3,12 +3,15 @@
 set -euo pipefail
 dialplane db migrate
 for role in admin controller agent; do
+  groups=dialplane_$role
+  # The operator edits rows and publishes them.
+  [ "$role" = admin ] && groups="$groups, dialplane_controller"
   {
     printf "\\set password '%s'\n" "$(sed -n "s/^\*:\*:\*:$role://p" "$PGPASSFILE")"
     cat <<END
 SELECT 'CREATE ROLE $role LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$role') \gexec
 ALTER ROLE $role PASSWORD :'password';
-GRANT dialplane_$role TO $role;
+GRANT $groups TO $role;
 END
   } | psql -q -v ON_ERROR_STOP=1 "$DIALPLANE_DATABASE"
 done
