@@ -23,6 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from typing import Any
 
 FRAME_S = 0.02
 # Frames of one key press: duration so far (in 1/8000 s), end bit. The end is sent three times.
@@ -30,7 +32,7 @@ EVENT = [(160, 0), (320, 0), (480, 0), (640, 0), (800, 0), (800, 0x80), (800, 0x
 HEADER = re.compile(rb"^-{10,} (\S+)\n(\w+ message (sent|received) .*)\n\n", re.M)
 
 
-def messages(log):
+def messages(log: bytes) -> Iterator[dict[str, Any]]:
     """Messages of SIPp's message log: when (text), sent or received, the message itself."""
     marks = list(HEADER.finditer(log))
     ends = [mark.start() for mark in marks[1:]] + [len(log)]
@@ -42,7 +44,7 @@ def messages(log):
         }
 
 
-def peer_of(passed):
+def peer_of(passed: list[dict[str, Any]]) -> tuple[str, int] | None:
     """(address, port) of the peer's sound from the last SDP received, or None. A phone is silent until it sent one."""
     if not any(message["sent"] and "\nm=audio" in message["text"] for message in passed):
         return None
@@ -54,7 +56,7 @@ def peer_of(passed):
     return None
 
 
-def listening(port):
+def listening(port: int) -> bool:
     """Whether some process in this container has that port open."""
     wanted = f":{port:04X} "
     return any(wanted in pathlib.Path(f"/proc/net/{kind}").read_text() for kind in ("udp", "tcp"))
@@ -63,23 +65,23 @@ def listening(port):
 class Sound:
     """Sends the voice every 20 ms, counts what comes in by voice."""
 
-    def __init__(self, voice):
+    def __init__(self, voice: int) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("0.0.0.0", 0))
         self.port = self.socket.getsockname()[1]
         self.voice = bytes([voice]) * 160
-        self.heard = collections.Counter()
+        self.heard: collections.Counter[str] = collections.Counter()
         self.sent = self.sequence = self.stamp = 0
         self.ssrc = os.getpid()
-        self.events = collections.deque()
+        self.events: collections.deque[tuple[int, int]] = collections.deque()
 
-    def receive(self):
+    def receive(self) -> None:
         data = self.socket.recv(2048)
         if len(data) > 12 and data[1] & 0x7F == 0:
             byte, count = collections.Counter(data[12:]).most_common(1)[0]
             self.heard[str(byte) if count > 0.9 * (len(data) - 12) else "other"] += 1
 
-    def send(self, peer):
+    def send(self, peer: tuple[str, int]) -> None:
         self.stamp += 160
         kind, stamp, body = 0, self.stamp, self.voice
         if self.events:
@@ -95,13 +97,13 @@ class Sound:
             self.sent += 1
         self.sequence = (self.sequence + 1) & 0xFFFF
 
-    def press(self, digits):
+    def press(self, digits: str) -> None:
         """Queues the digits: each an RFC 4733 event of 100 ms, then as much of the voice."""
         for digit in digits:
             self.events.extend((step, "0123456789*#ABCD".index(digit)) for step in range(2 * len(EVENT)))
 
 
-def obey(line, sipp, sound):
+def obey(line: str, sipp: subprocess.Popen[bytes], sound: Sound) -> bool:
     """Does what a command line asks; False when it is the last one."""
     verb, _, rest = line.strip().partition(" ")
     if verb == "dtmf":
@@ -111,7 +113,7 @@ def obey(line, sipp, sound):
     return False
 
 
-def main():
+def main() -> None:
     job = json.loads(sys.stdin.readline())
     sound = Sound(job["voice"])
     where = pathlib.Path(tempfile.mkdtemp(prefix="call-"))
@@ -123,8 +125,9 @@ def main():
         cwd=where, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(where / "stderr").open("wb"),
     )  # fmt: skip
     began = tick = looked = time.monotonic()
-    ready, size, peer, told = False, 0, None, 0
-    inputs = [sound.socket, sys.stdin]
+    ready, size, told = False, 0, 0
+    peer: tuple[str, int] | None = None
+    inputs: list[Any] = [sound.socket, sys.stdin]
     over = False
     while not over:
         over = sipp.poll() is not None

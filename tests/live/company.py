@@ -1,0 +1,15 @@
+"""The phones of the sample company (controller/schema/sample/acme.yaml)."""
+
+from tests.live.phones import Phone
+
+DESK1 = Phone("desk1", "acme.example", "alice-desk-secret", port=5101, voice=17)
+APP1 = Phone("app1", "acme.example", "alice-app-secret", port=5102, voice=18)
+BOB = Phone("bob", "acme.example", "bob-phone-secret", port=5103, voice=19)
+CAROL = Phone("carol", "acme.example", "carol-phone-secret", port=5104, voice=20)
+LOBBY = Phone("lobby", "acme.example", "lobby-phone-secret", port=5105, voice=21)
+DAVE = Phone("dave", "globex.example", "dave-phone-secret", port=5106, voice=22)
+ERIN = Phone("erin", "globex.example", "erin-phone-secret", port=5107, voice=23)
+
+# A carrier is one address and one port; which number it shows is the scenario's matter.
+CARRIER = Phone("carrier", "carrier.example", port=5060, voice=31)
+EVERYONE = (DESK1, APP1, BOB, CAROL, LOBBY, DAVE, ERIN)
