@@ -71,13 +71,14 @@ class Cursor(NamedTuple):
     snapshot: str
 
 
+def change_digest(change: Change) -> int:
+    """SHA-256 of one change as a number: parts in order, each ended and marked as present or absent."""
+    one = hashlib.sha256()
+    for part in (*change.address, change.old, change.new):
+        one.update(b"\0" if part is None else b"\1" + part.encode() + b"\0")
+    return int.from_bytes(one.digest(), "big")
+
+
 def digest(changes: Iterable[Change]) -> str:
-    """Digest (64 hex digits) of a set of changes: the sum of each one's SHA-256, so order does not matter
-    and parts can be added up."""
-    total = 0
-    for change in changes:
-        one = hashlib.sha256()
-        for part in (*change.address, change.old, change.new):
-            one.update(b"\0" if part is None else b"\1" + part.encode() + b"\0")
-        total += int.from_bytes(one.digest(), "big")
-    return f"{total % (1 << 256):064x}"
+    """Digest (64 hex digits) of a set of changes: the sum of each one's, so order does not matter."""
+    return f"{sum(map(change_digest, changes)) % (1 << 256):064x}"

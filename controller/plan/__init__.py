@@ -1,28 +1,32 @@
 """Room 3: the difference between what is wanted and what is published. Pure.
 
-`difference` finds the changes, `safety` what is suspicious about them, `callers` who notices, `show` prints.
+`difference` finds the changes, `summary` adds them up, `safety` says what is suspicious about them, `callers` who
+notices, `show` prints.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.entries import Change, Cursor, digest
+from controller.entries import Change, Cursor
 from controller.plan.safety import Danger
+from controller.plan.summary import Summary
 
 
 @dataclass(frozen=True)
 class Plan:
     """What would change, and on what it was computed.
 
-    `base` is the newest configuration revision when the plan was made; `cursor` the snapshot of the change
-    log it accounts for (None: a rollback accounts for none); `nodes` maps a node's name to (kind, group);
-    `held` names accounts whose rows were rolled back and that this plan publishes again.
+    `base` is the newest configuration revision when the plan was made; `staged` the key under which all of its changes
+    lie in control.staged, None when `summary.kept` has them all; `cursor` the part of the change log it accounts for
+    (None: a rollback accounts for none); `nodes` maps a node's name to (kind, group); `held` names accounts whose rows
+    were rolled back and that this plan publishes again.
     """
 
     base: int
-    changes: tuple[Change, ...]
+    summary: Summary
     cursor: Cursor | None
+    staged: str | None = None
     nodes: dict[str, tuple[str, str]] = field(default_factory=dict)
     dangers: tuple[Danger, ...] = ()
     notes: tuple[str, ...] = ()
@@ -30,9 +34,14 @@ class Plan:
     rolls_back: int | None = None
 
     @property
+    def changes(self) -> list[Change]:
+        """The changes, or the first of them when the plan is big (`staged`)."""
+        return self.summary.kept
+
+    @property
     def digest(self) -> str:
-        """SHA-256 (hex) of base and changes: what was seen is what is applied."""
-        return digest(self.changes)
+        """What was seen is what is applied: 64 hex digits over all changes."""
+        return self.summary.digest
 
     @property
     def id(self) -> str:
@@ -42,11 +51,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Nothing would change."""
-        return not self.changes
-
-    def count(self, verb: str) -> int:
-        """How many changes are `create`, `update` or `delete`."""
-        return sum(change.verb == verb for change in self.changes)
+        return self.summary.total() == 0
 
     def nodes_of(self, kind: str, scope: str) -> list[str]:
         """Names of the nodes that hold entries of this kind and scope."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller.entries import Change
@@ -26,28 +25,28 @@ class Danger(NamedTuple):
     sentence: str
 
 
-def dangers(changes: Iterable[Change], published_counts: Mapping[tuple[str, str], int]) -> tuple[Danger, ...]:
-    """Everything suspicious. `published_counts`: (kind, table) -> entries published now."""
-    deleted: Counter[tuple[str, str]] = Counter()
-    found: list[Danger] = []
-    for change in changes:
-        if change.new is not None:
-            continue
-        address = change.address
-        deleted[address.kind, address.table] += 1
-        if address.table in _PRECIOUS:
-            found.append(Danger(address.table, f"{address.key}: {_PRECIOUS[address.table]}"))
-        if address.table == "dialplan" and address.key.startswith("emergency"):
-            found.append(Danger("dialplan", f"{address.key}: an emergency route is gone"))
-    for (kind, table), count in deleted.items():
+def precious(change: Change) -> Danger | None:
+    """The danger that one change is by itself."""
+    if change.new is not None:
+        return None
+    address = change.address
+    if address.table in _PRECIOUS:
+        return Danger(address.table, f"{address.key}: {_PRECIOUS[address.table]}")
+    if address.table == "dialplan" and address.key.startswith("emergency"):
+        return Danger("dialplan", f"{address.key}: an emergency route is gone")
+    return None
+
+
+def mass(
+    deletes: Mapping[tuple[str, str], int], published_counts: Mapping[tuple[str, str], int]
+) -> Iterator[Danger]:
+    """Tables of which too big a share is deleted. Both arguments: (kind, table) -> entries."""
+    for (kind, table), count in deletes.items():
         held = published_counts.get((kind, table), count)
         share_pct = 100 * count / max(held, 1)
         if count > DELETE_LIMIT_COUNT and share_pct > DELETE_LIMIT_PCT:
-            found.append(
-                Danger(
-                    table,
-                    f"deletes {count:,} of {held:,} {kind} {table} entries ({share_pct:.0f} %); "
-                    f"the limit is {DELETE_LIMIT_PCT} %",
-                )
+            yield Danger(
+                table,
+                f"deletes {count:,} of {held:,} {kind} {table} entries ({share_pct:.0f} %); "
+                f"the limit is {DELETE_LIMIT_PCT} %",
             )
-    return tuple(found)

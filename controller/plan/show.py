@@ -24,8 +24,8 @@ def sentence(plan: Plan) -> str:
         return "nothing to do: what is published is what the rows say"
     safe = f"REFUSED unless allowed: {len(plan.dangers)} dangers" if plan.dangers else "safe"
     return (
-        f"{plan.count('create'):,} add, {plan.count('update'):,} change, {plan.count('delete'):,} remove; "
-        f"worst: {_worst(plan.changes)}; {safe}"
+        f"{plan.summary.total('create'):,} add, {plan.summary.total('update'):,} change, "
+        f"{plan.summary.total('delete'):,} remove; worst: {_worst(plan)}; {safe}"
     )
 
 
@@ -43,6 +43,11 @@ def text(plan: Plan) -> Iterator[str]:
     if len(groups) > SHOWN_ACCOUNTS:
         rest = sum(len(changes) for _, changes in groups[SHOWN_ACCOUNTS:])
         yield f"  ... {len(groups) - SHOWN_ACCOUNTS:,} more accounts with {rest:,} changes"
+    if plan.staged:
+        counts = ", ".join(
+            f"{count:,} {kind} {table} {verb}s" for (kind, table, verb), count in sorted(_counts(plan))
+        )
+        yield f"  in all {plan.summary.total():,} changes, the first {len(plan.changes):,} of them above: {counts}"
     for account in plan.held:
         name = f"account {account}" if account else "shared rows"
         yield f"  ! {name}: was rolled back; the rows still want this"
@@ -82,9 +87,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "base": plan.base,
         "rolls_back": plan.rolls_back,
         "nodes": sorted(plan.nodes),
-        "creates": plan.count("create"),
-        "updates": plan.count("update"),
-        "deletes": plan.count("delete"),
+        "complete": plan.staged is None,
+        "creates": plan.summary.total("create"),
+        "updates": plan.summary.total("update"),
+        "deletes": plan.summary.total("delete"),
         "held": list(plan.held),
         "notes": list(plan.notes),
         "dangers": [danger.sentence for danger in plan.dangers],
@@ -106,6 +112,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for change in plan.changes
         ],
     }
+
+
+def _counts(plan: Plan) -> list[tuple[tuple[str, str, str], int]]:
+    return list(plan.summary.counts.items())
 
 
 def _groups(plan: Plan) -> list[tuple[str | None, list[Change]]]:
@@ -134,6 +144,6 @@ _DEARNESS = (
 )
 
 
-def _worst(changes: Iterable[Change]) -> str:
-    costs = {TABLES[change.address.kind, change.address.table].cost for change in changes}
+def _worst(plan: Plan) -> str:
+    costs = {TABLES[kind, table].cost for kind, table, _ in plan.summary.counts}
     return max(costs, key=_DEARNESS.index)

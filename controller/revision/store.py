@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,8 +11,9 @@ from psycopg import Connection, errors
 from psycopg.rows import class_row
 
 from controller.catalog import TABLES
-from controller.entries import Address, Change, Cursor, Entry, State
+from controller.entries import Address, Change, Entry, State
 from controller.errors import StalePlan
+from controller.plan import Plan
 
 # Held from taking the next number to commit, so revisions become visible in order.
 PUBLISH_LOCK = "SELECT pg_advisory_xact_lock(hashtext('dialplane.publish'))"
@@ -89,24 +91,14 @@ def counts(connection: Connection[Any], tables: Iterable[tuple[str, str]]) -> di
 
 
 def publish(
-    connection: Connection[Any],
-    changes: Sequence[Change],
-    *,
-    on_base: int,
-    digest: str,
-    cursor: Cursor | None,
-    author: str,
-    reason: str,
-    unsafe_reason: str | None,
-    rolls_back: int | None,
-    hold: Sequence[str],
-    release: Sequence[str],
+    connection: Connection[Any], plan: Plan, *, author: str, reason: str, unsafe_reason: str | None
 ) -> int:
-    """Publish exactly these changes as the next revision, in one transaction, and return its number.
+    """Publish exactly the changes of the plan as the next revision, in one transaction, and return its number.
 
     Raises StalePlan when another configuration revision came in between, when an entry no longer has the value
-    the plan saw, or when the lock is held for longer than LOCK_TIMEOUT_S.
+    the plan saw, when staged changes are gone, or when the lock is held for longer than LOCK_TIMEOUT_S.
     """
+    staged = plan.staged or str(uuid.uuid4())
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
         try:
@@ -117,63 +109,70 @@ def publish(
                 "or look for it: SELECT * FROM pg_stat_activity"
             ) from None
         now_base = base(connection)
-        if now_base != on_base:
-            raise StalePlan(_stale(connection, on_base, now_base))
-        _stage(connection, changes)
-        _check_old_values(connection)
+        if now_base != plan.base:
+            raise StalePlan(_stale(connection, plan.base, now_base))
+        if plan.staged is None:
+            stage(connection, staged, plan.changes)
+        _check_staged(connection, staged, plan.summary.total())
         number = newest(connection) + 1
-        verbs = [change.verb for change in changes]
         connection.execute(
             """
             INSERT INTO control.revisions (id, state, base, digest, author, reason, unsafe_reason, created_at,
                                            creates, updates, deletes, rolls_back)
             VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s, %s, %s, %s)""",
             (
-                number, State.CONFIGURATION, on_base or None, digest, author, reason, unsafe_reason,
-                verbs.count("create"), verbs.count("update"), verbs.count("delete"), rolls_back,
+                number, State.CONFIGURATION, plan.base or None, plan.digest, author, reason, unsafe_reason,
+                *(plan.summary.total(verb) for verb in ("create", "update", "delete")), plan.rolls_back or None,
             ),
         )  # fmt: skip
-        _write(connection, number)
-        if cursor is not None:
+        _write(connection, staged, number)
+        if plan.cursor is not None:
             connection.execute(
                 """
                 INSERT INTO control.change_cursor (state, position, snapshot)
                 VALUES ('configuration', %s, %s::pg_snapshot)
                 ON CONFLICT (state) DO UPDATE SET position = excluded.position, snapshot = excluded.snapshot""",
-                cursor,
+                plan.cursor,
             )
-        connection.execute("DELETE FROM control.held WHERE account = ANY (%s)", (list(release),))
-        connection.execute(
-            """
-            INSERT INTO control.held (account, revision) SELECT unnest(%s::text[]), %s
-            ON CONFLICT (account) DO UPDATE SET revision = excluded.revision, since = now()""",
-            (list(hold), number),
-        )
+        _hold(connection, plan, number)
         connection.execute("SELECT pg_notify('dialplane_revision', %s)", (str(number),))
     return number
 
 
-def _stage(connection: Connection[Any], changes: Sequence[Change]) -> None:
-    connection.execute(
-        """
-        CREATE TEMPORARY TABLE staged (kind text, scope text, tbl text, key text, account text,
-                                       old text, new text, reason text) ON COMMIT DROP"""
-    )
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("COPY staged (kind, scope, tbl, key, account, old, new, reason) FROM STDIN") as copy,
-    ):
-        for change in changes:
-            copy.write_row((*change.address, change.account, change.old, change.new, change.reason))
-    connection.execute("ANALYZE staged")
+def stage(connection: Connection[Any], staged: str, changes: Iterable[Change]) -> None:
+    """Add changes to the staged plan of that key."""
+    columns = "plan, kind, scope, tbl, key, account, old, new, reason"
+    with connection.cursor() as cursor, cursor.copy(f"COPY control.staged ({columns}) FROM STDIN") as copy:
+        for address, old, new, account, why in changes:
+            copy.write_row((staged, *address, account, old, new, why))
 
 
-def _check_old_values(connection: Connection[Any]) -> None:
+def _hold(connection: Connection[Any], plan: Plan, number: int) -> None:
+    """A rollback holds the accounts it touches; publishing their rows again releases them."""
+    connection.execute("DELETE FROM control.held WHERE account = ANY (%s)", (list(plan.held),))
+    if plan.rolls_back is not None:
+        touched = sorted({change.account or "" for change in plan.changes})
+        connection.execute(
+            """
+            INSERT INTO control.held (account, revision) SELECT unnest(%s::text[]), %s
+            ON CONFLICT (account) DO UPDATE SET revision = excluded.revision, since = now()""",
+            (touched, number),
+        )
+
+
+def _check_staged(connection: Connection[Any], staged: str, total: int) -> None:
+    """The staged changes are all there, and every entry still has the value the plan saw."""
+    row = connection.execute("SELECT count(*) FROM control.staged WHERE plan = %s", (staged,)).fetchone()
+    if row is None or row[0] != total:
+        raise StalePlan(
+            f"the plan's changes are no longer staged ({row[0] if row else 0} of {total:,}); make a new plan"
+        )
     rows = connection.execute(
         """
         SELECT s.kind, s.tbl, s.key, e.revision
-          FROM staged s LEFT JOIN control.entries e USING (kind, scope, tbl, key)
-         WHERE s.old IS DISTINCT FROM e.value LIMIT 5"""
+          FROM control.staged s LEFT JOIN control.entries e USING (kind, scope, tbl, key)
+         WHERE s.plan = %s AND s.old IS DISTINCT FROM e.value LIMIT 5""",
+        (staged,),
     ).fetchall()
     if rows:
         named = ", ".join(
@@ -182,25 +181,35 @@ def _check_old_values(connection: Connection[Any]) -> None:
         raise StalePlan(f"published entries are not what the plan saw: {named}; make a new plan")
 
 
-def _write(connection: Connection[Any], number: int) -> None:
+def _write(connection: Connection[Any], staged: str, number: int) -> None:
+    """Changes and entries of the revision, from what is staged; the staged rows go."""
+    parameters = {"plan": staged, "number": number}
     connection.execute(
         """
         INSERT INTO control.changes (revision, kind, scope, tbl, key, account, old, new, reason)
-        SELECT %s, kind, scope, tbl, key, account, old, new, reason FROM staged""",
-        (number,),
+        SELECT %(number)s, kind, scope, tbl, key, account, old, new, reason
+          FROM control.staged WHERE plan = %(plan)s""",
+        parameters,
     )
     connection.execute(
         """
         INSERT INTO control.entries (kind, scope, tbl, key, value, account, revision)
-        SELECT kind, scope, tbl, key, new, account, %s FROM staged WHERE new IS NOT NULL
+        SELECT kind, scope, tbl, key, new, account, %(number)s
+          FROM control.staged WHERE plan = %(plan)s AND new IS NOT NULL
         ON CONFLICT (kind, scope, tbl, key)
         DO UPDATE SET value = excluded.value, account = excluded.account, revision = excluded.revision""",
-        (number,),
+        parameters,
     )
     connection.execute(
         """
-        DELETE FROM control.entries e USING staged s
-         WHERE s.new IS NULL AND (e.kind, e.scope, e.tbl, e.key) = (s.kind, s.scope, s.tbl, s.key)"""
+        DELETE FROM control.entries e USING control.staged s
+         WHERE s.plan = %(plan)s AND s.new IS NULL
+           AND (e.kind, e.scope, e.tbl, e.key) = (s.kind, s.scope, s.tbl, s.key)""",
+        parameters,
+    )
+    # Plans that nobody published go with this one, a day later.
+    connection.execute(
+        "DELETE FROM control.staged WHERE plan = %(plan)s OR staged_at < now() - interval '1 day'", parameters
     )
 
 
