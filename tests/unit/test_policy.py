@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller.entries import Entry
+from controller.policy import Call, edge, explain, media
+
+
+class Held:
+    """Entries in a dictionary, as the nodes hold them."""
+
+    def __init__(self, values: dict[tuple[str, str, str], str]) -> None:
+        self.values = values
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Held:
+        return cls({(one.address.kind, one.address.table, one.address.key): one.value for one in entries})
+
+    def edge(self, table: str, key: str) -> str | None:
+        return self.values.get(("edge", table, key))
+
+    def mailbox(self, cluster: str, key: str) -> str | None:
+        return self.values.get(("media", "mailbox", key))
+
+    def dialplan(self, cluster: str, context: str) -> dict[str, str]:
+        return {
+            key.partition("/")[2]: value
+            for (kind, table, key), value in self.values.items()
+            if kind == "media" and table == "dialplan" and key.partition("/")[0] == context
+        }
+
+
+def held(**changes: str | None) -> Held:
+    edge_values: dict[tuple[str, str], str] = {
+        ("account", "acme"): "cluster=c1;status=active;country=DE",
+        ("credential", "desk1@acme.example"): "account=acme;user=alice;md5=x;sha256=y",
+        ("credential", "lobby@acme.example"): "account=acme;user=lobby;md5=x;sha256=y",
+        ("credential", "spy@globex.example"): "account=globex;md5=x;sha256=y",
+        ("straight", "103@acme.example"): "lobby@acme.example",
+        ("number", "+4930555010"): "acme",
+        ("trunk", "carrier-a"): "host=198.51.100.7",
+        ("emergency", "DE:112"): "1",
+        ("target", "c1"): "media1=10.213.0.21:5060,10",
+    }
+    dialplan = {
+        "account-acme/:account": "Return(DE,en,+4930555000)",
+        "account-acme/:user:alice": "Return(national,+4930555010,101,101,Alice)",
+        "account-acme/101": "Gosub(dp-user,s,1(alice,national,20,desk1@acme.example,voicemail:101,busy,extension:*43))",
+        "account-acme/*43": "Gosub(dp-echo,s,1())",
+        "inbound-acme/+4930555010": "Goto(account-acme,101,1)",
+        "country-DE/_00[1-9]X!": "Gosub(dp-e164,s,1(+${EXTEN:2}))",
+        "country-DE/_0[1-9]X!": "Gosub(dp-e164,s,1(+49${EXTEN:1}))",
+        "country-DE/_+[1-9]X!": "Gosub(dp-e164,s,1(${EXTEN}))",
+        "class-DE/_+49X!": "Return(national)",
+        "emergency-DE/112": "Gosub(dp-emergency,s,1(112,carrier-a*1|carrier-b*1))",
+        "routes/_49!": "Return(carrier-a*3&carrier-b*1|carrier-c*1)",
+    }
+    values = {("edge", *key): value for key, value in edge_values.items()}
+    values |= {("media", "dialplan", key): value for key, value in dialplan.items()}
+    for name, value in changes.items():
+        table, _, key = name.partition("__")
+        if value is not None:
+            values["edge", table, key] = value
+    return Held(values)
+
+
+def told(
+    called: str, entries: Held, *, device: str = "desk1@acme.example", trunk: str | None = None
+) -> list[str]:
+    return [step.what for step in explain.explain(explain.call_from(device, called, trunk=trunk), entries)]
+
+
+def test_an_extension_rings_and_each_next_step_is_told_with_its_condition() -> None:
+    steps = explain.explain(explain.call_from("desk1@acme.example", "101"), held())
+    assert [(step.where, step.what, step.why) for step in steps[2:]] == [
+        ("media", "ring desk1@acme.example for 20 s", "extension 101 of acme is user alice"),
+        ("media", "then voicemail 101", "if no answer"),
+        ("media", "then busy", "if busy"),
+        ("media", "then extension *43", "if no device registered"),
+        ("media", "echo test", "extension *43"),
+    ]
+
+
+def test_a_straight_call_needs_no_media_node() -> None:
+    assert told("103", held())[-1] == "straight to lobby@acme.example"
+    assert told("lobby", held())[-1] == "straight to lobby@acme.example"
+    assert edge.decide(Call("spy", device="desk1@acme.example"), held()).action == "media"
+
+
+def test_an_emergency_number_passes_suspension_and_blocks() -> None:
+    entries = held(account__acme="cluster=c1;status=suspended;country=DE")
+    entries.values["edge", "block", "account:acme:*"] = "fraud"
+    assert told("112", entries)[-1] == "emergency call by carrier-a, then carrier-b"
+    assert told("101", entries)[-1] == "refuse 403 Account Suspended"
+
+
+def test_the_longest_block_gives_the_reason() -> None:
+    entries = held()
+    entries.values["edge", "block", "account:acme:+882"] = "satellite"
+    entries.values["edge", "block", "account:acme:*"] = "fraud"
+    steps = explain.explain(explain.call_from("desk1@acme.example", "+88213"), entries)
+    assert steps[-1].why == "block account:acme:+882: satellite"
+
+
+def test_a_national_number_is_normalised_classed_and_routed() -> None:
+    assert told("030123456", held())[2:] == [
+        "number +4930123456",
+        "dial +4930123456 by carrier-a (75 %) or carrier-b (25 %), then carrier-c",
+    ]
+
+
+def test_a_permission_that_does_not_reach_is_refused_and_an_unrouted_number_too() -> None:
+    assert told("0044201234567", held())[-1] == "announcement, 403"
+    assert told("xyz", held())[-1] == "announcement, 404"
+
+
+def test_a_call_by_a_trunk_reaches_numbers_only() -> None:
+    assert told("+4930555010", held(), trunk="carrier-a")[1:4] == [
+        "to cluster c1",
+        "to extension 101",
+        "ring desk1@acme.example for 20 s",
+    ]
+    assert told("+4930555999", held(), trunk="carrier-a") == ["refuse 404 Not Found"]
+
+
+def test_no_enabled_node_is_said() -> None:
+    entries = held()
+    del entries.values["edge", "target", "c1"]
+    assert told("101", entries)[-1] == "refuse 503 Service Unavailable"
+
+
+def test_a_loop_of_next_steps_ends() -> None:
+    entries = held()
+    loop = "Gosub(dp-user,s,1(alice,national,20,a@b,extension:101,extension:101,extension:101))"
+    entries.values["media", "dialplan", "account-acme/101"] = loop
+    assert len(media.decide(media.Leg("c1", "acme", "101", "alice", "desk1@acme.example", ""), entries)) < 20
