@@ -1,0 +1,170 @@
+"""Calls between phones of one company: who rings, who hears whom, and what is written down."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live import stack
+from tests.live.company import APP1, BOB, CAROL, DESK1, LOBBY
+from tests.live.phones import Leg, Phone, Phones
+
+A_SECOND = 35  # of the 50 frames of a second: what must arrive at least
+
+
+@pytest.fixture(autouse=True)
+def registered(phones: Phones) -> None:
+    """All phones of acme are registered."""
+    for phone in (DESK1, APP1, BOB, CAROL, LOBBY):
+        leg = phones.register(phone)
+        assert leg.ok, leg
+
+
+def went_well(*legs: Leg) -> None:
+    """Every scenario went as written; else all of them are shown."""
+    assert all(leg.ok for leg in legs), "\n".join(map(str, legs))
+
+
+def both_hear(one: tuple[Leg, Phone], other: tuple[Leg, Phone], frames: int = A_SECOND) -> None:
+    """Sound arrived both ways."""
+    assert one[0].hears(other[1]) >= frames, f"{one[1].user} did not hear {other[1].user}:\n{one[0]}"
+    assert other[0].hears(one[1]) >= frames, f"{other[1].user} did not hear {one[1].user}:\n{other[0]}"
+
+
+def record(since: str) -> dict[str, object]:
+    """The one call record written since then."""
+    found = stack.until(lambda: stack.newest_call(since), "a complete call record")
+    assert found
+    rows = stack.documents(f"SELECT call_id FROM control.call_records WHERE started_at >= '{since}'")
+    assert len(rows) == 1, rows
+    return found
+
+
+def test_straight_to_the_one_device(phones: Phones) -> None:
+    since = stack.now()
+    with phones.answering(LOBBY) as [lobby]:
+        bob = phones.run("call", BOB, to="103", talk_ms=1500)
+        called = lobby.wait()
+    went_well(bob, called)
+    both_hear((bob, BOB), (called, LOBBY))
+    written = record(since)
+    assert written["media_node"] is None
+    assert written["direction"] == "internal"
+    assert written["answered_at"]
+
+
+def test_through_a_media_node(phones: Phones) -> None:
+    since = stack.now()
+    with phones.answering(BOB) as [callee]:
+        desk = phones.run("call", DESK1, to="102", talk_ms=1500)
+        called = callee.wait()
+    went_well(desk, called)
+    both_hear((desk, DESK1), (called, BOB))
+    written = record(since)
+    assert written["media_node"] in ("media1", "media2")
+    assert written["account"] == "acme"
+
+
+def test_all_devices_of_a_user_ring_and_one_takes_it(phones: Phones) -> None:
+    with phones.answering(DESK1, ending="cancelled") as [desk], phones.answering(APP1, ring_ms=1200) as [app]:
+        bob = phones.run("call", BOB, to="101", talk_ms=1500)
+        taken, given_up = app.wait(), desk.wait()
+    went_well(bob, taken, given_up)
+    both_hear((bob, BOB), (taken, APP1))
+
+
+def test_busy(phones: Phones) -> None:
+    since = stack.now()
+    with phones.answering(BOB, answer=486) as [callee]:
+        desk = phones.run("call", DESK1, to="102", expect=486)
+        assert callee.wait().ok
+    assert desk.ok, desk
+    assert record(since)["cause"] == 17
+
+
+def test_the_caller_gives_up(phones: Phones) -> None:
+    with phones.answering(BOB, ending="cancelled") as [callee]:
+        desk = phones.run("call", DESK1, to="102", ending="cancel")
+        called = callee.wait()
+    went_well(desk, called)
+
+
+def test_the_called_hangs_up(phones: Phones) -> None:
+    with phones.answering(BOB, ending="bye", talk_ms=1000) as [callee]:
+        desk = phones.run("call", DESK1, to="102", ending="wait")
+        assert callee.wait().ok
+    assert desk.ok, desk
+
+
+def test_hold_and_resume(phones: Phones) -> None:
+    with phones.answering(BOB) as [callee]:
+        desk = phones.run("call", DESK1, to="102", hold=700, talk_ms=1500)
+        called = callee.wait()
+    went_well(desk, called)
+    both_hear((desk, DESK1), (called, BOB))
+
+
+def test_blind_transfer(phones: Phones) -> None:
+    with (
+        phones.answering(BOB, ending="wait") as [callee],
+        phones.answering(LOBBY, ending="bye", talk_ms=2000) as [lobby],
+    ):
+        desk = phones.run("call", DESK1, to="102", refer="103", talk_ms=700)
+        there, first = lobby.wait(), callee.wait()
+    assert desk.ok, desk
+    went_well(there, first)
+    both_hear((first, BOB), (there, LOBBY))
+
+
+def test_attended_transfer(phones: Phones) -> None:
+    """Alice asks Carol on one line, talks to Bob on the other, and joins the two."""
+    with (
+        phones.answering(CAROL, ending="bye", talk_ms=5000) as [carol],
+        phones.answering(BOB) as [callee],
+        phones.start("call", APP1, to="104", ending="wait") as consultation,
+    ):
+        answered = consultation.until(200)
+        local, remote = (answered.headers(name)[0].rpartition("tag=")[2] for name in ("From", "To"))
+        replaces = f"{answered.headers('Call-ID')[0]}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
+        desk = phones.run("call", DESK1, to="102", refer="104", replaces=replaces, talk_ms=700)
+        there, first = carol.wait(), callee.wait()
+    assert desk.ok, desk
+    went_well(there, first)
+    both_hear((first, BOB), (there, CAROL))
+
+
+def test_nobody_answers_then_the_message_is_played_back(phones: Phones) -> None:
+    """Bob does not answer: Alice's phone leaves its voice, Bob dials *98 and hears it."""
+    with phones.answering(BOB, ending="cancelled", limit_s=60) as [callee]:
+        with phones.start("call", DESK1, to="102", talk_ms=14000, limit_s=60) as caller:
+            caller.until(200, limit_s=25)
+            left = caller.wait()
+        assert callee.wait().ok
+    assert left.ok, left
+    assert left.heard.get("other", 0) > 50, "the greeting was heard"
+    with phones.start("call", BOB, to="*98", talk_ms=14000, limit_s=40) as listener:
+        listener.until(200)
+        listener.dtmf("4712#")
+        listener.dtmf("1")
+        heard = listener.wait()
+    assert heard.ok, heard
+    assert heard.hears(DESK1) >= A_SECOND, heard
+
+
+def test_echo(phones: Phones) -> None:
+    bob = phones.run("call", BOB, to="*43", talk_ms=6000)
+    assert bob.ok, bob
+    assert bob.hears(BOB) >= A_SECOND, bob
+
+
+def test_a_device_over_its_limit_is_busy(phones: Phones) -> None:
+    """lobby may hold one call at a time."""
+    with phones.answering(LOBBY) as [lobby], phones.start("call", BOB, to="103", talk_ms=2500) as first:
+        first.until(200)
+        second = phones.run("call", DESK1, to="103", expect=486)
+        went_well(first.wait(), lobby.wait())
+    assert second.ok, second
+
+
+def test_an_unknown_extension_is_announced_and_refused(phones: Phones) -> None:
+    bob = phones.run("call", BOB, to="177", expect=404, limit_s=20)
+    assert bob.ok, bob
