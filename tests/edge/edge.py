@@ -123,9 +123,13 @@ class Edge:
                 self.rpc("core.uptime")
             except (OSError, TimeoutError):
                 time.sleep(0.1)
+                if not self._running():
+                    break
             else:
                 return
-        raise RuntimeError(f"Kamailio did not come up:\n{self.log()}")
+        log = self.log()
+        self.stop(kill=True)
+        raise RuntimeError(f"Kamailio did not come up:\n{log}")
 
     def stop(self, *, kill: bool = False) -> None:
         """Stops it, by SIGTERM (tables are written back) or SIGKILL."""
@@ -134,6 +138,13 @@ class Edge:
         )
         (self.home / "last.log").write_text(self.log())
         subprocess.run(["docker", "rm", "-f", self.name], check=False, capture_output=True, timeout=60)
+
+    def _running(self) -> bool:
+        done = subprocess.run(
+            ["docker", "inspect", "-f", "{{.State.Running}}", self.name],
+            capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        return done.stdout.strip() == "true"
 
     def log(self) -> str:
         """What it wrote to standard error."""
