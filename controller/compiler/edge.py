@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from phonenumbers import PhoneMetadata
+
 from controller.desired.model import Account, Device, Extension, Step, System, Trunk
 from controller.entries import EVERYWHERE, Address, Entry
 
@@ -59,7 +61,7 @@ def account_entries(account: Account) -> Iterator[Entry]:
     for number in account.numbers:
         yield entry("number", number.e164, name)
     for trunk in account.trunks:
-        yield from trunk_entries(trunk)
+        yield from trunk_entries(trunk, account.country)
 
 
 def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Device | None:
@@ -72,8 +74,11 @@ def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Devi
     return devices[0] if len(devices) == 1 else None
 
 
-def trunk_entries(trunk: Trunk) -> Iterator[Entry]:
-    """A trunk: where it is, which addresses it calls from, its registration. Nothing when disabled."""
+def trunk_entries(trunk: Trunk, country: str | None) -> Iterator[Entry]:
+    """A trunk: where it is, which addresses it calls from, its registration. Nothing when disabled.
+
+    `country` is whose national numbers a trunk of format `national` writes.
+    """
     if not trunk.enabled:
         return
 
@@ -93,7 +98,7 @@ def trunk_entries(trunk: Trunk) -> Iterator[Entry]:
             user=trunk.auth_user,
             realm=trunk.auth_realm,
             ha1=trunk.auth_ha1_md5,
-            **{"from": trunk.caller_id},
+            **(_national(country) if trunk.number_format == "national" and country else {}),
         ),
     )
     for address in trunk.addresses:
@@ -126,4 +131,12 @@ def system_entries(system: System) -> Iterator[Entry]:
     for number in system.emergency:
         yield entry("emergency", f"{number.country}:{number.number}", "1")
     for trunk in system.trunks:
-        yield from trunk_entries(trunk)
+        yield from trunk_entries(trunk, system.settings.get("country"))
+
+
+def _national(country: str) -> dict[str, str]:
+    """Calling code and the prefix before national numbers, as the edge's number formats want them."""
+    metadata = PhoneMetadata.metadata_for_region(country)
+    if metadata is None:
+        return {}
+    return {"code": str(metadata.country_code), "np": metadata.national_prefix or ""}

@@ -45,9 +45,9 @@ def test_an_extension_with_two_devices_or_a_next_step_needs_a_media_node() -> No
 
 def test_a_trunk_that_registers_has_a_registration_and_a_disabled_one_nothing() -> None:
     trunk = replace(CARRIER, register=True, auth_user="u1", auth_realm="r", auth_ha1_md5=MD5)
-    tables = [entry.address.table for entry in edge.trunk_entries(trunk)]
+    tables = [entry.address.table for entry in edge.trunk_entries(trunk, "DE")]
     assert tables == ["trunk", "trunk_address", "registration"]
-    assert list(edge.trunk_entries(replace(trunk, enabled=False))) == []
+    assert list(edge.trunk_entries(replace(trunk, enabled=False), "DE")) == []
 
 
 def test_the_system_gives_trusted_nodes_emergency_numbers_and_shared_trunks() -> None:
@@ -55,3 +55,11 @@ def test_the_system_gives_trusted_nodes_emergency_numbers_and_shared_trunks() ->
     assert entries["media_node", "10.213.0.21"] == "media1"
     assert entries["emergency", "DE:112"] == "1"
     assert entries["trunk", "carrier-a"] == "host=198.51.100.7;port=5060;transport=udp;format=digits"
+
+
+def test_a_trunk_that_writes_national_numbers_knows_its_country() -> None:
+    trunk = replace(CARRIER, number_format="national")
+    values = {country: next(edge.trunk_entries(trunk, country)).value for country in ("DE", "ES", "US")}
+    assert values["DE"].endswith("format=national;code=49;np=0")
+    assert values["ES"].endswith("format=national;code=34")
+    assert values["US"].endswith("format=national;code=1;np=1")
