@@ -33,8 +33,10 @@ shared() { # GROUP DIRECTORY...
 node() { # SERVER COMMAND
   local server=$1 command=$2
   passwords "$server"
-  shared "$server" /var/lib/dialplane /var/spool/dialplane /var/spool/dialplane/calls
+  shared "$server" /var/lib/dialplane "/var/lib/$server" /var/spool/dialplane /var/spool/dialplane/calls
   (umask 007 && as_dialplane dialplane agent prepare)
+  # SQLite makes files 0644 at most, and a reader of a file in WAL mode writes beside it.
+  find /var/lib/dialplane "/var/lib/$server" -maxdepth 1 -name '*.db*' -user dialplane -exec chmod g+rw {} +
   cat >/run/supervisord.conf <<END
 [supervisord]
 nodaemon=true

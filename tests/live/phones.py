@@ -72,7 +72,7 @@ class Message:
         return re.findall(rf"^{re.escape(name)}[ \t]*:[ \t]*(.*?)[ \t]*$", self.text, re.M | re.I)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Leg:
     """What came of one scenario. `heard` counts frames of 20 ms by the voice in them (`other`: announcements)."""
 
@@ -106,7 +106,7 @@ class Leg:
         """Frames (20 ms) of that phone's voice that arrived."""
         return self.heard.get(str(phone.voice), 0)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"exit {self.exit}, heard {self.heard or 'nothing'}, sent {self.spoken} frames"]
         lines += [f"  {message.line}" for message in self.messages]
         return "\n".join([*lines, *(f"  {line}" for line in self.errors.splitlines()[:20])])

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+RULE = re.compile(rb"\n-{20,}\n")  # what SIPp did not expect is logged once more below one
 FRAME_S = 0.02
 # Frames of one key press: duration so far (in 1/8000 s), end bit. The end is sent three times.
 EVENT = [(160, 0), (320, 0), (480, 0), (640, 0), (800, 0), (800, 0x80), (800, 0x80), (800, 0x80)]
@@ -40,7 +41,10 @@ def messages(log: bytes) -> Iterator[dict[str, Any]]:
         yield {
             "at": mark[1].decode(),
             "sent": mark[3] == b"sent",
-            "text": log[mark.end() : end].decode(errors="replace").strip("\n").replace("\r", ""),
+            "text": RULE.split(log[mark.end() : end])[0]
+            .decode(errors="replace")
+            .strip("\n")
+            .replace("\r", ""),
         }
 
 

@@ -1,0 +1,97 @@
+"""Calls from and to carriers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live import stack
+from tests.live.company import APP1, BOB, CAROL, CARRIER, DESK1
+from tests.live.phones import Phones
+from tests.live.test_calls_inside import both_hear, went_well
+
+
+@pytest.fixture(autouse=True)
+def registered(phones: Phones) -> None:
+    """Acme's phones are registered."""
+    for phone in (DESK1, APP1, BOB, CAROL):
+        leg = phones.register(phone)
+        assert leg.ok, leg
+
+
+def test_from_a_carrier_to_the_devices_of_a_number(phones: Phones, carrier_a: Phones) -> None:
+    with phones.answering(BOB) as [callee]:
+        caller = carrier_a.run(
+            "call", CARRIER, to="+4930555012", host="10.213.0.11", challenge=0, talk_ms=1500
+        )
+        called = callee.wait()
+    went_well(caller, called)
+    both_hear((caller, CARRIER), (called, BOB))
+    invite = next(message for message in called.received if message.method == "INVITE")
+    assert not [line for line in invite.text.splitlines() if line.lower().startswith("x-dp-")]
+
+
+def test_a_number_nobody_has(carrier_a: Phones) -> None:
+    leg = carrier_a.run("call", CARRIER, to="+4930555999", host="10.213.0.11", challenge=0, expect=404)
+    assert leg.ok, leg
+
+
+def test_out_by_the_first_carrier(phones: Phones, carrier_a: Phones) -> None:
+    since = stack.now()
+    with carrier_a.answering(CARRIER) as [far]:
+        bob = phones.run("call", BOB, to="0891234567", talk_ms=1500)
+        called = far.wait()
+    went_well(bob, called)
+    both_hear((bob, BOB), (called, CARRIER))
+    invite = next(message for message in called.received if message.method == "INVITE")
+    assert invite.start.split()[1].startswith("sip:+49891234567@"), invite.start
+    assert "+4930555010" in invite.headers("From")[0], "the company's number is shown"
+    written = stack.until(lambda: stack.newest_call(since), "a call record")
+    assert written
+    assert (written["direction"], written["trunk"]) == ("outbound", "carrier-a")
+
+
+def test_a_carrier_that_refuses_is_followed_by_the_next(
+    phones: Phones, carrier_a: Phones, carrier_b: Phones
+) -> None:
+    since = stack.now()
+    with carrier_a.answering(CARRIER, answer=503) as [first], carrier_b.answering(CARRIER) as [second]:
+        bob = phones.run("call", BOB, to="0891234567", talk_ms=1500, limit_s=20)
+        refused, called = first.wait(), second.wait()
+    went_well(bob, refused, called)
+    both_hear((bob, BOB), (called, CARRIER))
+    invite = next(message for message in called.received if message.method == "INVITE")
+    assert invite.start.split()[1].startswith("sip:49891234567@"), "carrier-b writes numbers as digits"
+    written = stack.until(lambda: stack.newest_call(since), "a call record")
+    assert written
+    assert written["trunk"] == "carrier-b"
+
+
+def test_a_carrier_that_is_silent_is_followed_by_the_next(phones: Phones, carrier_b: Phones) -> None:
+    """Nobody listens at carrier-a at all."""
+    with carrier_b.answering(CARRIER) as [second]:
+        bob = phones.run("call", BOB, to="0891234567", talk_ms=1000, limit_s=25)
+        went_well(bob, second.wait())
+
+
+def test_not_allowed_to_call_abroad(phones: Phones, carrier_b: Phones) -> None:
+    leg = phones.run("call", CAROL, to="0891234567", expect=403, limit_s=20)
+    assert leg.ok, leg
+
+
+def test_emergency_over_every_limit(phones: Phones, carrier_a: Phones) -> None:
+    """The account is full and the caller blocked; 112 goes out all the same."""
+    stack.sql("UPDATE public.accounts SET call_limit = 1 WHERE name = 'acme'")
+    try:
+        stack.dialplane("apply", "--yes", "--reason", "a very small company")
+        with (
+            phones.answering(BOB) as [callee],
+            phones.start("call", DESK1, to="102", talk_ms=4000) as first,
+            carrier_a.answering(CARRIER) as [far],
+        ):
+            first.until(200)
+            refused = phones.run("call", APP1, to="103", expect=486)
+            emergency = phones.run("call", APP1, to="112", talk_ms=500)
+            went_well(first.wait(), callee.wait(), refused, emergency, far.wait())
+    finally:
+        stack.sql("UPDATE public.accounts SET call_limit = 20 WHERE name = 'acme'")
+        stack.dialplane("apply", "--yes", "--reason", "as before")
