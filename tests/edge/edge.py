@@ -172,11 +172,11 @@ class Edge:
 
     def put(self, table: str, key: str, value: str) -> None:
         """One item of an htable."""
-        self.rpc("htable.sets", table, f"s:{key}", f"s:{value}")
+        self.rpc("htable.sets", table, key, value)
 
     def drop(self, table: str, key: str) -> None:
         """One item less."""
-        self.rpc("htable.delete", table, f"s:{key}")
+        self.rpc("htable.delete", table, key)
 
     def metrics(self) -> dict[str, float]:
         """The Prometheus page: `name{labels}` -> value."""

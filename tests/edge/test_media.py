@@ -87,7 +87,8 @@ def test_media_failure_answers_pass(make: Make, edge: Edge, media: Endpoint) -> 
         if provisional:
             media.answer(incoming, 100, "Trying")
         media.answer(incoming, status, "No")
-        assert caller.final(invite).status == status
+        # A 503 speaks of the hop that said it: a proxy hands it on as 500 (RFC 3261 16.7).
+        assert caller.final(invite).status == (500 if status == 503 else status)
         media.expect("ACK")
         assert [(e["event"], e["status"]) for e in edge.events(dp(incoming)["X-DP-Call"])] == [
             ("start", 0),
@@ -111,7 +112,7 @@ def test_failover_to_the_next_target(make: Make, edge: Edge, net: str, how: str)
             first.close()
     incoming = second.expect("INVITE", 4)
     took = time.monotonic() - began
-    assert took < (3 if how in ("silent", "closes") else 0.5), took
+    assert took < (0.5 if how == "503" else 3), took
     leg = answered(caller, invite, second, incoming)
     hang_up(caller, leg, second)
     story = edge.events(dp(incoming)["X-DP-Call"])
@@ -323,7 +324,7 @@ def test_inbound_numbers_become_e164(
 def test_inbound_refusals(make: Make, edge: Edge) -> None:
     carrier = make("x", 31, "carrier.example")
     for number, status, reason in (
-        ("4999", 404, "number"), ("4930555098", 403, "suspended"), ('a"b', 484, "number")
+        ("4999", 404, "number"), ("4930555098", 403, "suspended"), ("4930-1", 484, "number")
     ):  # fmt: skip
         invite = carrier.invite(f"sip:{number}@{edge.address}", sign=False)
         assert carrier.final(invite).status == status
@@ -388,16 +389,18 @@ def test_outbound_sign_in_and_limit(make: Make, edge: Edge, media: Endpoint) -> 
     urgent = media.invite(uri, sign=False, headers=(*headers, ("X-DP-Emergency", "1")))
     carrier.answer(carrier.expect("INVITE"), 486)
     assert media.final(urgent).status == 486
+    carrier.expect("ACK")
     carrier.answer(signed, 200, "OK")
     answer = media.final(invite)
     assert answer["CSeq"] == invite["CSeq"]
     leg = media.established(invite, answer)
-    ack = carrier.expect(lambda m: m.method == "ACK" and m["To"] != first["To"] and "tag=" in m["To"])
+    ack = carrier.expect("ACK")
     assert ack["CSeq"].split()[0] == signed["CSeq"].split()[0]
     hang_up(media, leg, carrier)
     invite = media.invite(uri, sign=False, headers=headers)
-    carrier.answer(carrier.expect("INVITE"), 401, "No", (("WWW-Authenticate", 'Digest realm="r", nonce="n"'),))
-    carrier.answer(carrier.expect("INVITE"), 401, "No", (("WWW-Authenticate", 'Digest realm="r", nonce="n"'),))
+    again = (("WWW-Authenticate", 'Digest realm="carrier.example", nonce="n"'),)
+    for _ in range(2):
+        carrier.answer(carrier.expect("INVITE"), 401, "No", again)
     assert media.final(invite).status == 401
 
 
