@@ -2,7 +2,7 @@
 # What every container of the stack starts through.
 #
 #   entrypoint.sh COMMAND...        run a command as the user `dialplane`
-#   . entrypoint.sh; node SERVER COMMAND   a server and its agent, side by side, each as its own user
+#   . entrypoint.sh; node SERVER COMMAND INSTALL   a server and its agent, side by side, each as its own user
 #
 # Database passwords come as secrets (/run/secrets/<role>) and are handed on as a libpq password file.
 set -euo pipefail
@@ -30,10 +30,12 @@ shared() { # GROUP DIRECTORY...
   install -d -o dialplane -g "$group" -m 2770 "$@"
 }
 
-node() { # SERVER COMMAND
+node() { # SERVER COMMAND INSTALL-ARGUMENTS...
   local server=$1 command=$2
+  shift 2
   passwords "$server"
   shared "$server" /var/lib/dialplane "/var/lib/$server" /var/spool/dialplane /var/spool/dialplane/calls
+  (umask 007 && cd / && as_dialplane /opt/dialplane/bin/python -m controller.install "$@")
   (umask 007 && as_dialplane dialplane agent prepare)
   # SQLite makes files 0644 at most, and a reader of a file in WAL mode writes beside it.
   find /var/lib/dialplane "/var/lib/$server" -maxdepth 1 -name '*.db*' -user dialplane -exec chmod g+rw {} +

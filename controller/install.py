@@ -1,0 +1,122 @@
+"""A node's own files: where it listens, its secrets, its empty registration store. Made once, at installation.
+
+`python -m controller.install edge --address 198.51.100.1` writes below /etc/kamailio and /var/lib/kamailio;
+`python -m controller.install media --address 198.51.100.21` below /etc/asterisk. Safe to run again: secrets and
+registrations stay. Needs no database. The fixed files (`kamailio/`, `asterisk/`) are copied by whoever installs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import click
+import jinja2
+import yaml
+
+from controller.compiler.media_local import Local, local_files
+from controller.errors import InputError
+from controller.share import templates_dir
+
+
+def edge_files(variables: dict[str, Any]) -> dict[str, str]:
+    """File name -> content of an edge's rendered files. `variables` override templates/kamailio/defaults.yaml.
+
+    InputError names variables that do not exist.
+    """
+    folder = templates_dir() / "kamailio"
+    known: dict[str, Any] = yaml.safe_load((folder / "defaults.yaml").read_text())
+    if unknown := sorted(set(variables) - set(known)):
+        raise InputError(f"no such variable: {', '.join(unknown)}; there are: {', '.join(known)}")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  configuration, not HTML: the values are the operator's own
+    )
+    values = known | variables
+    return {name: environment.get_template(f"{name}.j2").render(values) for name in ("local.cfg", "tls.cfg")}
+
+
+def _write(path: Path, content: str, mode: int) -> None:
+    """Writes beside and renames: a server that starts meanwhile reads the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(content)
+        os.fchmod(stream.fileno(), mode)
+    new.replace(path)
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in a file of mode 0600; made when there is none."""
+    if not path.exists():
+        _write(path, secrets.token_hex(24), 0o600)
+    return path.read_text().strip()
+
+
+@click.group()
+def main() -> None:
+    """Make a node's own files."""
+
+
+@main.command()
+@click.option("--address", required=True, help="Where it listens for SIP, and what it tells phones.")
+@click.option("--variables", type=click.Path(exists=True, path_type=Path), help="YAML over defaults.yaml.")
+@click.option(
+    "--configuration", type=click.Path(path_type=Path), default=Path("/etc/kamailio"), show_default=True
+)
+@click.option("--set", "more", multiple=True, metavar="NAME=YAML", help="One variable.")
+def edge(address: str, variables: Path | None, configuration: Path, more: tuple[str, ...]) -> None:
+    """Files of an edge: local.cfg, tls.cfg, the store of registrations."""
+    own = {
+        "listen": [
+            {"transport": kind, "address": address, "port": 5060, "advertise": None}
+            for kind in ("udp", "tcp")
+        ],
+        "advertised": f"{address}:5060",
+    }
+    values = own | (yaml.safe_load(variables.read_text()) or {} if variables else {})
+    values |= {name: yaml.safe_load(text) for name, _, text in (one.partition("=") for one in more)}
+    for name, content in edge_files(values).items():
+        _write(configuration / name, content, 0o644)
+    store = Path(values.get("location_db", "/var/lib/kamailio/location.db"))
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(store) as connection:
+        connection.executescript((configuration / "location.sql").read_text())
+    connection.close()
+    store.chmod(0o660)  # Kamailio, of the same group, writes it
+
+
+@main.command()
+@click.option("--address", required=True, help="Where it listens for SIP of the edges.")
+@click.option("--external-address", help="What others see, behind 1:1 NAT.")
+@click.option("--local-net", help="CIDR that is reached without that NAT.")
+@click.option(
+    "--configuration", type=click.Path(path_type=Path), default=Path("/etc/asterisk"), show_default=True
+)
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/dialplane/ami.secret"),
+    show_default=True,
+    help="The agent's AMI secret; made when missing.",
+)
+def media(
+    address: str, external_address: str | None, local_net: str | None, configuration: Path, secret_file: Path
+) -> None:
+    """Files of a media node: dialplane-local/."""
+    local = Local(address, kept_secret(secret_file), external_address=external_address, local_net=local_net)
+    for name, content in local_files(local).items():
+        _write(configuration / "dialplane-local" / name, content, 0o640)
+
+
+if __name__ == "__main__":
+    main()
