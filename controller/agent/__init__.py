@@ -1,1 +1,103 @@
-"""Room 5: one node: read it, change it, look again, report."""
+"""Room 5: one node: read it, change it, look again, report.
+
+`run(settings)` is the resident agent, `prepare(settings)` what must happen before a server's first start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.agent.loop import Agent
+    from controller.agent.server import Server
+    from controller.agent.settings import Settings
+    from controller.agent.state import State
+
+
+def server_of(settings: Settings, state: State) -> Server:
+    """The server beside this agent. InputError: its secret cannot be read."""
+    from controller.entries import Kind
+
+    if settings.kind is Kind.EDGE:
+        from controller.agent.edge import Edge
+        from controller.wire.jsonrpc import JsonRpc
+
+        return Edge(JsonRpc(settings.rpc_socket), state)
+    from controller.agent.media import Media
+    from controller.errors import InputError
+    from controller.wire.ami import Ami
+    from controller.wire.files import Directory
+
+    try:
+        secret = settings.ami_secret_file.read_text().strip()
+    except OSError as error:
+        raise InputError(
+            f"AMI secret {settings.ami_secret_file}: {error.strerror}; `dialplane agent prepare` makes it"
+        ) from None
+    ami = Ami(settings.ami_host, settings.ami_port, settings.ami_user, secret, events="off")
+    return Media(ami, state, Directory(settings.files))
+
+
+def agent_of(settings: Settings) -> Agent:
+    """An agent, ready to run. Make it inside the event loop."""
+    from controller.agent.loop import Agent
+    from controller.agent.state import State
+    from controller.agent.store import Store
+
+    state = State(settings.state_file, group=settings.server_group)
+    return Agent(settings, state, server_of(settings, state), Store(settings.database, settings.node))
+
+
+async def run(settings: Settings) -> None:
+    """Keep the node at the newest revision until cancelled."""
+    agent = agent_of(settings)
+    try:
+        await agent.run()
+    finally:
+        await agent.server.close()
+        await agent.store.close()
+        agent.state.close()
+
+
+def prepare(settings: Settings) -> str:
+    """Make the state file (and on a media node the AMI secret and the files); fill it if it is empty and the database
+    answers. Says what was done. Works without a database and without the server.
+    """
+    from controller.agent.state import State
+    from controller.entries import Kind
+    from controller.wire.files import fingerprints
+
+    done: list[str] = []
+    new = not settings.state_file.exists()
+    state = State(settings.state_file, group=settings.server_group)
+    try:
+        done.append(f"{settings.state_file} {'made' if new else 'kept'}")
+        if state.held() == 0:
+            done.append(asyncio.run(_fill(settings, state)))
+        else:
+            done.append(f"holds revision {state.held()}")
+        state.put(base=json.dumps(fingerprints(settings.base_files, [settings.files])))
+        if settings.kind is Kind.MEDIA:
+            from controller.agent.ready import asterisk
+
+            done.append(asterisk(settings, state))
+    finally:
+        state.close()
+    return f"node {settings.node}: " + ", ".join(done)
+
+
+async def _fill(settings: Settings, state: State) -> str:
+    from controller.agent.store import Store
+    from controller.errors import DatabaseError, InputError
+
+    store = Store(settings.database, settings.node)
+    try:
+        node = await store.connect(settings.kind.value)
+        revision, count = await asyncio.to_thread(store.snapshot, state, node.group)
+    except (DatabaseError, InputError) as error:
+        return f"empty for now ({error})"
+    finally:
+        await store.close()
+    return f"filled with {count} entries of revision {revision}"

@@ -1,0 +1,244 @@
+"""The agent's side of PostgreSQL: what its node must hold, and what it reports. The only psycopg file of the room."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+
+from controller.agent.state import State, Wanted
+from controller.errors import DatabaseError, InputError
+
+# Beyond it a snapshot costs less than replaying.
+MAX_CHANGES = 200_000
+_CONNECT_TIMEOUT_S = 5
+CHANNELS = ("dialplane_revision", "dialplane_verify")
+
+
+class Node(NamedTuple):
+    """The node's row."""
+
+    kind: str
+    group: str
+
+
+class Step(NamedTuple):
+    """From what is held to the newest revision. `changes` None: only a snapshot leads there."""
+
+    revision: int
+    digest: str
+    changes: list[Wanted] | None
+
+
+class Report(NamedTuple):
+    """A row of control.node_state, but for its name and kind."""
+
+    revision: int
+    verified_revision: int | None
+    verified_at: datetime | None
+    drift: int
+    drift_detail: str | None
+    repaired: int
+    last_error: str | None
+    server_started: str | None
+    agent_started: datetime
+    pending: int
+
+
+_STEP = """
+SELECT now.id, now.digest, now.known, c.tbl, c.key, c.new
+  FROM (SELECT r.id, r.digest,
+               EXISTS (SELECT FROM control.revisions h WHERE h.id = %(held)s AND h.digest = %(digest)s) AS known
+          FROM control.revisions r ORDER BY r.id DESC LIMIT 1) AS now
+  LEFT JOIN LATERAL (
+       SELECT revision, tbl, key, new FROM control.changes
+        WHERE kind = %(kind)s AND scope = ANY(%(scopes)s) AND revision > %(held)s AND revision <= now.id AND now.known
+        ORDER BY revision LIMIT %(limit)s) AS c ON true
+ ORDER BY c.revision"""
+
+_SNAPSHOT = """
+COPY (SELECT tbl, key, value FROM control.entries WHERE kind = %s AND scope IN ('*', %s)
+       ORDER BY tbl COLLATE "C", key COLLATE "C") TO STDOUT"""
+
+_NODE = """
+SELECT n.kind, coalesce(c.name, g.name)::text
+  FROM public.nodes n LEFT JOIN public.clusters c ON c.id = n.cluster_id
+  LEFT JOIN public.device_groups g ON g.id = n.device_group_id
+ WHERE n.name = %s"""
+
+_REPORT = """
+INSERT INTO control.node_state AS s
+       (node, kind, revision, verified_revision, verified_at, drift, drift_detail, repaired, last_error, server_started,
+        agent_started, heard_at, pending)
+VALUES (%(node)s, %(kind)s, %(revision)s, %(verified_revision)s,
+        %(verified_at)s, %(drift)s, %(drift_detail)s, %(repaired)s,
+        %(last_error)s, %(server_started)s, %(agent_started)s,
+        clock_timestamp(), %(pending)s)
+ON CONFLICT (node) DO UPDATE SET (kind, revision, verified_revision, verified_at, drift, drift_detail, repaired,
+       last_error, server_started, agent_started, heard_at, pending)
+     = (excluded.kind, excluded.revision, coalesce(excluded.verified_revision, s.verified_revision),
+        coalesce(excluded.verified_at, s.verified_at), excluded.drift, excluded.drift_detail, excluded.repaired,
+        excluded.last_error, excluded.server_started, excluded.agent_started, excluded.heard_at, excluded.pending)"""
+
+
+class Store:
+    """One connection for work, one that listens. Every psycopg error comes out as DatabaseError."""
+
+    def __init__(self, conninfo: str, node: str) -> None:
+        self._conninfo = conninfo
+        self._node = node
+        self._work: AsyncConnection | None = None
+        self._listen: AsyncConnection | None = None
+        self._kind = ""
+        self._ahead = timedelta()
+
+    @property
+    def connected(self) -> bool:
+        """Both connections stand, as far as is known."""
+        return self._work is not None and not self._work.closed
+
+    async def connect(self, kind: str) -> Node:
+        """Connect, listen, read the node's row. InputError: there is none, or it is of another kind."""
+        await self.close()
+        with _named(self._conninfo):
+            self._listen = await self._connection("listens")
+            for channel in CHANNELS:
+                await self._listen.execute(f"LISTEN {channel}")
+            self._work = await self._connection("works")
+            # What is lost with the last moments of a database is reported again anyway.
+            await self._work.execute("SET synchronous_commit = off")
+            before = datetime.now(UTC)
+            clock = await (await self._work.execute("SELECT clock_timestamp()")).fetchone()
+            if clock is not None:
+                self._ahead = clock[0] - before
+            row = await (await self._work.execute(_NODE, (self._node,))).fetchone()
+        if row is None:
+            raise InputError(
+                f"node {self._node}: no such row in public.nodes; insert it, or set DIALPLANE_NODE to the node's name"
+            )
+        if row[0] != kind:
+            raise InputError(
+                f"node {self._node} is of kind {row[0]} in the database, this agent serves {kind}: correct the row,"
+                " or DIALPLANE_NODE"
+            )
+        self._kind = row[0]
+        return Node(row[0], row[1] or "")
+
+    async def _connection(self, what: str) -> AsyncConnection:
+        return await AsyncConnection.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name=f"dialplane agent {self._node} {what}",
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+        )
+
+    async def close(self) -> None:
+        """Close both connections."""
+        for connection in (self._work, self._listen):
+            if connection is not None:
+                await connection.close()
+        self._work = self._listen = None
+
+    def _working(self) -> AsyncConnection:
+        if self._work is None:
+            raise DatabaseError("not connected to PostgreSQL")
+        return self._work
+
+    async def notifications(self) -> AsyncIterator[str]:
+        """Channel names, as notifications come; ends with DatabaseError."""
+        if self._listen is None:
+            raise DatabaseError("not connected to PostgreSQL")
+        with _named(self._conninfo):
+            async for notify in self._listen.notifies():
+                yield notify.channel
+        raise DatabaseError("PostgreSQL closed the connection that listens")
+
+    async def step(self, group: str, held: int, digest: str) -> Step:
+        """What leads from the held revision to the newest, squashed to one change per key."""
+        with _named(self._conninfo):
+            cursor = await self._working().execute(
+                _STEP,
+                {
+                    "held": held,
+                    "digest": digest,
+                    "kind": self._kind,
+                    "scopes": ["*", group],
+                    "limit": MAX_CHANGES + 1,
+                },
+            )
+            rows = await cursor.fetchall()
+        if not rows:
+            return Step(0, "", [])
+        newest, newest_digest, known = rows[0][:3]
+        if not known or held > newest or len(rows) > MAX_CHANGES:
+            return Step(newest, newest_digest, None)
+        return Step(newest, newest_digest, squashed(Wanted(*row[3:]) for row in rows if row[3] is not None))
+
+    async def report(self, report: Report) -> None:
+        """Write the node's state. A trigger tells those who listen, unless only the time differs."""
+        with _named(self._conninfo):
+            await self._working().execute(
+                _REPORT, {"node": self._node, "kind": self._kind} | report._asdict()
+            )
+
+    def now(self) -> datetime:
+        """The database's time: whoever asked for a comparison compares with that."""
+        return datetime.now(UTC) + self._ahead
+
+    def snapshot(self, state: State, group: str) -> tuple[int, int]:
+        """Load everything the node holds into the state file; revision and number of entries.
+
+        Synchronous, on a connection of its own: run it in a thread.
+        """
+        with (
+            _named(self._conninfo),
+            psycopg.connect(
+                self._conninfo,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                application_name=f"dialplane agent {self._node} snapshot",
+            ) as connection,
+        ):
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            row = connection.execute(
+                "SELECT id, digest FROM control.revisions ORDER BY id DESC LIMIT 1"
+            ).fetchone()
+            revision, digest = row or (0, "")
+            with connection.cursor().copy(_SNAPSHOT, (self._kind, group)) as copy:
+                count = state.load(_rows(copy), revision, digest, group)
+        return revision, count
+
+
+def squashed(changes: Iterator[Wanted]) -> list[Wanted]:
+    """The last change of each key, in the order of those last changes."""
+    last: dict[tuple[str, str], Wanted] = {}
+    for change in changes:
+        last.pop((change.table, change.key), None)
+        last[change.table, change.key] = change
+    return list(last.values())
+
+
+def _rows(copy: psycopg.Copy) -> Iterator[tuple[str, str, str]]:
+    yield from copy.rows()
+
+
+@contextmanager
+def _named(conninfo: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        parts = conninfo_to_dict(conninfo)
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        host, name = (
+            parts.get("host") or "local socket",
+            parts.get("dbname") or "of the same name as the user",
+        )
+        raise DatabaseError(f"PostgreSQL at {host}, database {name}: {said}") from error
