@@ -179,6 +179,8 @@ class Ami:
             except Lost as lost:
                 if once:
                     raise OutcomeUnknown(f"{what}: sent, then the connection was lost ({lost})") from None
+                await asyncio.wait([connection.lost])
+                self._down(connection)
                 batch.rewind()
                 if batch.moved > moved:
                     deadline = loop.time() + timeout_s
@@ -272,9 +274,7 @@ class Ami:
             connection = self._connection
             if connection is not None:
                 await self._watch(connection)
-                self._up.clear()
-                self._connection = None
-                self.last_error = connection.why
+                self._down(connection)
                 log.warning("AMI of %s: connection lost: %s", self.where, connection.why)
             delay_s, most_s = self._backoff_s
             while self._connection is None:
@@ -287,6 +287,13 @@ class Ami:
                     log.warning("%s", error)
             self.reconnects += 1
             self.last_error = None
+
+    def _down(self, connection: Connection) -> None:
+        """Nothing goes to a connection that is gone: a loss is known here before the next attempt to send."""
+        if self._connection is connection:
+            self._up.clear()
+            self._connection = None
+            self.last_error = connection.why
 
     async def _watch(self, connection: Connection) -> None:
         """Return when the connection is gone; ping it meanwhile."""

@@ -163,7 +163,7 @@ class Answer:
 
     def add(self, message: Message) -> bool | None:
         """True: complete; False: more is to come; None: no part of the answer, an event about the action."""
-        if "response" in message:
+        if "event" not in message:
             fields = headers(message)
             self.response = Response(
                 ok=fields.get("Response") in _GOOD, message=fields.get("Message", ""), fields=fields
