@@ -1,0 +1,325 @@
+"""Dialplan of media nodes: snapshot -> text a person can read -> entries. Pure.
+
+The text comes from templates/asterisk/; it is parsed back, so a site can edit a template and still get changes the
+size of one extension. What the applications named in it do is written in asterisk/extensions.conf.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from controller.compiler.media_templates import Raw, name, render
+from controller.compiler.numbering import numbering
+from controller.desired.model import Account, Extension, Route, Step, System, Trunk
+from controller.errors import TemplateError
+
+# Asterisk discards an AMI line over 1024 bytes, header name included.
+MAX_LINE_BYTES = 900
+_MAX_DEVICES_BYTES = 600
+_MAX_NAME = 80
+
+_CONTEXT = re.compile(r"\[([A-Za-z0-9._-]+)\]").fullmatch
+_EXTEN = re.compile(r"exten\s*=>?\s*([^,\s/$]+)\s*,\s*(\w+)\s*,\s*(.+)").fullmatch
+_SAME = re.compile(r"same\s*=>?\s*(\w+)\s*,\s*(.+)").fullmatch
+_APPLICATION = re.compile(r"[A-Za-z]\w*(?:\(.*\))?").fullmatch
+_COMMENT = re.compile(r"(?<!\\);.*")
+
+
+# ---------------------------------------------------------------------------------------------- text -> entries
+
+
+def parse_dialplan(text: str, origin: str) -> dict[str, str]:
+    """`context/extension` -> one `App(arguments)` per priority, joined with newlines, a `hint:` line first.
+
+    Understands contexts, `exten =>` with a number, `n` or `hint`, `same =>`, and comments. TemplateError naming
+    `origin` and the line for anything else, for a gap in the priorities, and for lines AMI cannot carry.
+    """
+    found: dict[str, list[str]] = {}
+    hints: dict[str, str] = {}
+    context = ""
+    lines: list[str] = []
+    key = ""
+    for number, written in enumerate(text.split("\n"), 1):
+        line = written.strip()
+        if not line or line[0] == ";":
+            continue
+        if ";" in line:
+            line = _COMMENT.sub("", line).rstrip()
+        if matched := _EXTEN(line):
+            extension, priority, application = matched.groups()
+            if not context:
+                raise _wrong(origin, number, line, "an extension before the first [context]")
+            if key != (key := f"{context}/{extension}"):
+                lines = found.setdefault(key, [])
+        elif matched := _SAME(line):
+            priority, application = matched.groups()
+            if not key:
+                raise _wrong(origin, number, line, "`same` before the first extension of its context")
+        elif matched := _CONTEXT(line):
+            context, key = matched[1], ""
+            continue
+        else:
+            raise _wrong(origin, number, line, "neither a [context], nor exten =>, nor same =>")
+        if len(application.encode()) > MAX_LINE_BYTES:
+            raise _wrong(origin, number, line, f"longer than {MAX_LINE_BYTES} bytes, more than AMI can carry")
+        if priority == "hint":
+            if key in hints:
+                raise _wrong(origin, number, line, "a second hint")
+            hints[key] = application
+        elif not _APPLICATION(application):
+            raise _wrong(origin, number, line, "not of the form Application(arguments)")
+        elif priority != "n" and priority != str(len(lines) + 1):
+            raise _wrong(
+                origin, number, line, f"priority {priority} where {len(lines) + 1} or n was expected"
+            )
+        else:
+            lines.append(application if application[-1] == ")" else application + "()")
+    for key, hint in hints.items():
+        found[key].insert(0, f"hint:{hint}")
+    return {key: "\n".join(lines) for key, lines in found.items()}
+
+
+def _wrong(origin: str, number: int, line: str, why: str) -> TemplateError:
+    return TemplateError(f"{origin}: rendered line {number}: {why}: {line[:120]}")
+
+
+# ------------------------------------------------------------------------------------------------------- account
+
+
+class _Caller(NamedTuple):
+    """A user as `:user:<key>` holds it."""
+
+    key: str
+    permission: str
+    caller_id: str | None
+    extension: str
+    mailbox: str
+    display_name: str
+
+
+class _Line(NamedTuple):
+    """An extension; `more`: devices that found no room in `devices`."""
+
+    extension: str
+    kind: str
+    user: str
+    permission: str
+    ring_time_s: int
+    more: list[Raw]
+    devices: Raw
+    on_no_answer: Raw
+    on_busy: Raw
+    on_unregistered: Raw
+    target: str
+
+
+def render_account(account: Account, system: System) -> str:
+    """The dialplan of one account as text. `system` supplies the trunks that all accounts share."""
+    users = {user.name: user for user in account.users}
+    ringing: dict[str, list[str]] = {}
+    for device in account.devices:
+        if device.enabled and device.user is not None and users[device.user].enabled:
+            ringing.setdefault(device.user, []).append(name(device.aor))
+    boxes: dict[str | None, str] = {}
+    for box in account.mailboxes:
+        boxes.setdefault(box.user, box.mailbox)
+    shown: dict[str | None, str] = {}
+    for extension in account.extensions:
+        if extension.kind == "user":
+            shown.setdefault(extension.user, extension.extension)
+    trunks = {one.name: one for one in (*system.trunks, *account.trunks)} if account.routes else {}
+    return render(
+        "account.conf.j2",
+        {
+            "account": account.name,
+            "country": account.country,
+            "language": account.language,
+            "caller_id": account.caller_id,
+            "users": [
+                _Caller(
+                    data_key(user.name),
+                    user.permission,
+                    user.caller_id,
+                    shown.get(user.name, ""),
+                    boxes.get(user.name, ""),
+                    user.display_name[:_MAX_NAME],
+                )
+                for user in account.users
+                if user.enabled
+            ],
+            "devices": [
+                (data_key(device.aor), device.caller_id)
+                for device in account.devices
+                if device.caller_id and device.enabled
+            ],
+            "mailboxes": [(box.mailbox, box.pin_digest) for box in account.mailboxes],
+            "extensions": [
+                _line(one, users[one.user].permission if one.user else "internal", ringing, boxes)
+                for one in account.extensions
+            ],
+            "numbers": account.numbers,
+            "routes": routes(account.routes, trunks),
+        },
+    )
+
+
+def _line(
+    one: Extension, permission: str, ringing: dict[str, list[str]], boxes: dict[str | None, str]
+) -> _Line:
+    *more, devices = _chunks(ringing.get(one.user, ())) if one.user else [Raw("")]
+    mailbox = boxes.get(one.user, one.extension) if one.user else one.extension
+    extension = one.extension
+    if extension[0] in "_:":
+        raise TemplateError(f"extension {extension!r}: `_` would make it a pattern, `:` data")
+    return _Line(
+        extension,
+        one.kind,
+        one.user or "",
+        permission,
+        one.ring_time_s,
+        more,
+        devices,
+        _step(one.on_no_answer, mailbox),
+        _step(one.on_busy, mailbox),
+        _step(one.on_unregistered, mailbox),
+        one.target or (mailbox if one.kind == "voicemail" else ""),
+    )
+
+
+def _chunks(devices: Iterable[str]) -> list[Raw]:
+    """Device lists joined with `&`, as few as fit into a line each; at least one."""
+    chunks = [""]
+    for aor in devices:
+        longer = f"{chunks[-1]}&{aor}" if chunks[-1] else aor
+        if len(longer) > _MAX_DEVICES_BYTES:
+            chunks.append(aor)
+        else:
+            chunks[-1] = longer
+    return [Raw(chunk) for chunk in chunks]
+
+
+def _step(step: Step, mailbox: str) -> Raw:
+    """`action` or `action:target`; voicemail without a target is the user's own box."""
+    target = step.target or (mailbox if step.action == "voicemail" else None)
+    return name(f"{step.action}:{target}") if target else name(step.action)  # type: ignore[return-value]
+
+
+def data_key(text: str) -> str:
+    """A name inside a data extension: Asterisk ignores `-` in extensions, so it is written `:`."""
+    return text.replace("-", ":")
+
+
+def routes(rows: Iterable[Route], trunks: dict[str, Trunk]) -> list[tuple[Raw, Raw]]:
+    """(pattern over digits, trunks in order) per prefix; only enabled trunks, none left: no pattern.
+
+    Trunks: `|` next priority, `&` equals, `*` weight, e.g. `carrier-a*3&carrier-b*1|carrier-c*1`.
+    """
+    usable = sorted(
+        (one for one in rows if one.trunk in trunks and trunks[one.trunk].enabled),
+        key=lambda one: (one.prefix, one.priority, one.trunk),
+    )
+    return [
+        (
+            Raw(f"_{name(prefix)}!" if prefix else "_X!"),
+            Raw(
+                "|".join(
+                    "&".join(f"{name(one.trunk)}*{one.weight:d}" for one in equals)
+                    for _, equals in groupby(same, key=lambda one: one.priority)
+                )
+            ),
+        )
+        for prefix, same in groupby(usable, key=lambda one: one.prefix)
+    ]
+
+
+def account_dialplan(account: Account, system: System) -> dict[str, str]:
+    """Dialplan entries of one account: `context/extension` -> lines."""
+    return parse_dialplan(
+        render_account(account, system), f"templates/asterisk/account.conf.j2 ({account.name})"
+    )
+
+
+def mailboxes(account: Account) -> dict[str, str]:
+    """`mailbox@account` -> JSON with `fullname`, `email`, `pin` (SHA-1 of mailbox@account:pin), `language`."""
+    return {
+        f"{box.mailbox}@{account.name}": json.dumps(
+            {
+                "fullname": box.display_name,
+                "email": box.email,
+                "pin": box.pin_digest,
+                "language": box.language or account.language,
+            },
+            ensure_ascii=False,
+        )
+        for box in account.mailboxes
+    }
+
+
+# -------------------------------------------------------------------------------------------------------- shared
+
+
+def render_shared(system: System) -> str:
+    """The dialplan that all accounts share, as text."""
+    trunks = {one.name: one for one in system.trunks}
+    return render(
+        "shared.conf.j2",
+        {
+            "zone": system.zone,
+            "countries": [_country(country, system, trunks) for country in sorted(system.countries)],
+            "routes": routes((one for one in system.routes), trunks),
+            "trunks": [
+                (data_key(one.name), one.caller_id) for one in system.trunks if one.caller_id and one.enabled
+            ],
+        },
+    )
+
+
+def _country(country: str, system: System, trunks: dict[str, Trunk]) -> dict[str, Any]:
+    plan = numbering(country)
+    emergency = [one for one in system.emergency if one.country == country]
+    taken = {one.number for one in emergency}
+    return {
+        "name": country,
+        "code": plan.code,
+        "rules": [
+            {"pattern": Raw(rule.pattern), "prefix": Raw(rule.prefix), "strip": rule.strip}
+            for rule in plan.rules
+        ],
+        "shorts": [short for short in plan.shorts if short not in taken],
+        "classes": [(Raw(pattern), kind) for pattern, kind in plan.classes],
+        "emergency": [
+            (one.number, Raw("|".join(f"{name(trunk)}*1" for trunk in one.trunks if _usable(trunk, trunks))))
+            for one in emergency
+        ],
+    }
+
+
+def _usable(trunk: str, trunks: dict[str, Trunk]) -> bool:
+    return trunk in trunks and trunks[trunk].enabled
+
+
+def shared_dialplan(system: System) -> dict[str, str]:
+    """Dialplan entries that every media node holds: countries, shared routes, emergency numbers."""
+    return parse_dialplan(render_shared(system), "templates/asterisk/shared.conf.j2")
+
+
+def media_files(system: System) -> dict[str, str]:
+    """Path below /etc/asterisk/dialplane.d/ -> content."""
+    edges = sorted((node for node in system.nodes if node.kind == "edge"), key=lambda node: node.name)
+    values = {
+        "zone": system.zone,
+        "edges": [
+            {
+                "endpoint": f"edge-{edge.name}" if place else "edge",
+                "address": edge.address,
+                "host": Raw(f"[{name(edge.address)}]") if ":" in edge.address else name(edge.address),
+                "port": edge.sip_port,
+            }
+            for place, edge in enumerate(edges)
+        ],
+    }
+    return {"pjsip-edges.conf": render("pjsip-edges.conf.j2", values)}

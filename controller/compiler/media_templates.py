@@ -1,0 +1,113 @@
+"""Templates of the media nodes: one strict environment in which no value can leave its place.
+
+Every expression is escaped for a dialplan argument unless a filter says where else it lands:
+
+| filter | lands in | refuses |
+|---|---|---|
+| (none) | an argument of an application | nothing: escapes |
+| `name` | an extension, a context, a part of a path or address | all but `A-Z a-z 0-9 + * # . _ @ : ~ -` |
+| `net` | an address with a prefix length | all but hexadecimal digits, `.`, `:`, `/` |
+| `secret` | a value of a configuration file | white space, quotes, `;`, `\\`, `#`, control characters |
+
+Escaping in arguments follows `__ast_app_separate_args` (Asterisk, main/app.c): a backslash makes the next character
+literal, wherever arguments are split; `${` and `$[` written `$\\{`, `$\\[` are not substituted (main/pbx_variables.c).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound
+from jinja2 import TemplateError as JinjaError
+
+from controller.errors import TemplateError
+from controller.share import templates_dir
+
+_SPECIAL = re.compile(r'([\\,"()\[\]${}&;^])')
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]+")
+_PLAIN = re.compile(r"[\w+*#.@:/~!?<>=|'%-]+(?: [\w+*#.@:/~!?<>=|'%-]+)*", re.ASCII).fullmatch
+_NAME = re.compile(r"[A-Za-z0-9+*#._@:~-]+").fullmatch
+_NET = re.compile(r"[0-9A-Fa-f.:/]+").fullmatch
+_SECRET = re.compile(r"[A-Za-z0-9+/=._~!@%^*-]+").fullmatch
+
+
+class Raw(str):
+    """Text that is right as it stands: built by us from parts that were checked."""
+
+    __slots__ = ()
+
+
+def argument(value: object) -> str:
+    """`value` as one argument of a dialplan application; None is empty. White space is folded, ends are cut."""
+    if value.__class__ is Raw:
+        return value
+    text = "" if value is None else str(value)
+    if not text or _PLAIN(text):
+        return text
+    return _SPECIAL.sub(r"\\\1", _SPACE.sub(" ", text).strip())
+
+
+def name(value: object) -> str:
+    """`value` as a name; TemplateError when it holds anything a name cannot."""
+    if value.__class__ is Raw:
+        return value
+    text = str(value)
+    if not _NAME(text):
+        raise TemplateError(f"{text!r} cannot be a name here: letters, digits and + * # . _ @ : ~ - only")
+    return Raw(text)
+
+
+def _matching(pattern: Any, what: str, value: object) -> str:
+    text = str(value)
+    if not pattern(text):
+        raise TemplateError(f"{text!r} cannot be {what} here")
+    return Raw(text)
+
+
+@functools.cache
+def environment() -> Environment:
+    """The environment of templates/asterisk/, made once."""
+    made = Environment(
+        loader=FileSystemLoader(templates_dir() / "asterisk"),
+        undefined=StrictUndefined,
+        finalize=argument,
+        autoescape=False,  # noqa: S701  dialplan, not HTML: `finalize` escapes every expression
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    made.filters["name"] = name
+    made.filters["net"] = functools.partial(_matching, _NET, "an address with a prefix length")
+    made.filters["secret"] = functools.partial(_matching, _SECRET, "a secret")
+    return made
+
+
+@functools.cache
+def _template(file: str) -> Template:
+    return environment().get_template(file)
+
+
+def render(file: str, values: dict[str, Any]) -> str:
+    """The text of template `file`. TemplateError names the template and, where Jinja knows it, the line."""
+    try:
+        return _template(file).render(values)
+    except TemplateError as error:
+        raise TemplateError(f"templates/asterisk/{file}: {error}") from error
+    except TemplateNotFound as error:
+        raise TemplateError(f"templates/asterisk/{error.message}: no such template") from error
+    except (JinjaError, TypeError, ValueError, LookupError) as error:
+        line = getattr(error, "lineno", None) or _line(error, file)
+        raise TemplateError(f"templates/asterisk/{file}{f':{line}' if line else ''}: {error}") from error
+
+
+def _line(error: BaseException, file: str) -> int | None:
+    """The line of the template a traceback ends in: Jinja rewrites its frames to template lines."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith(file):
+            found = trace.tb_lineno
+        trace = trace.tb_next
+    return found
