@@ -23,10 +23,28 @@ _NOTICES: dict[tuple[str, str], dict[str, str]] = {
         "delete": "phones of domain {} are refused",
     },
     ("edge", "emergency"): {"delete": "emergency calls to {} are no longer special"},
-    ("media", "dialplan"): {
+}
+# The same for the dialplan, by the family of the context; families not named are data that others refer to.
+_DIALPLAN = {
+    "account": {
         "create": "calls to {} are taken",
         "update": "calls to {} go differently",
         "delete": "calls to {} are refused",
+    },
+    "inbound": {
+        "create": "calls to {} are taken",
+        "update": "calls to {} go differently",
+        "delete": "calls to {} are refused",
+    },
+    "routes": {
+        "create": "calls to numbers like {} can leave",
+        "update": "calls to numbers like {} leave by other trunks",
+        "delete": "calls to numbers like {} no longer leave that way",
+    },
+    "emergency": {
+        "create": "emergency calls to {} leave",
+        "update": "emergency calls to {} leave by other trunks",
+        "delete": "emergency calls to {} no longer leave",
     },
 }
 _MANY = 3
@@ -36,11 +54,9 @@ def notices(changes: Iterable[Change]) -> list[str]:
     """Sentences, most telling first: `calls to 101, 102 go differently`, `214 devices can register`."""
     groups: dict[str, list[str]] = {}
     for change in changes:
-        template = _NOTICES.get((change.address.kind, change.address.table), {}).get(change.verb)
-        if change.address.table == "credential" and change.verb == "update":
-            template = _credential(change)
+        template = _template(change)
         if template:
-            key = change.address.key.rpartition("/")[2]
+            key = change.address.key.rpartition("/")[2].lstrip("_").rstrip("!")
             keys = groups.setdefault(template, [])
             if key not in keys[-1:]:
                 keys.append(key)
@@ -51,6 +67,20 @@ def _names(keys: list[str]) -> str:
     if len(keys) <= _MANY:
         return ", ".join(keys)
     return f"{', '.join(keys[:2])} and {len(keys) - 2:,} more"
+
+
+def _template(change: Change) -> str | None:
+    table = change.address.table
+    if table == "dialplan":
+        context, _, extension = change.address.key.partition("/")
+        return (
+            None
+            if extension.startswith(":")
+            else _DIALPLAN.get(context.partition("-")[0], {}).get(change.verb)
+        )
+    if table == "credential" and change.verb == "update":
+        return _credential(change)
+    return _NOTICES.get((change.address.kind, table), {}).get(change.verb)
 
 
 def _credential(change: Change) -> str | None:

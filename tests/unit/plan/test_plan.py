@@ -139,3 +139,12 @@ def test_the_digest_does_not_depend_on_order_but_on_every_part() -> None:
         ).digest
         != planned(one._replace(new="globex")).digest
     )
+
+
+def test_data_that_no_caller_dials_is_not_told_to_callers() -> None:
+    changes = [
+        change("dialplan", "account-acme/:user:alice", "Return(a)", "Return(b)", "media"),
+        change("dialplan", "class-DE/_+49X!", None, "Return(national)", "media"),
+        change("dialplan", "routes/_49!", "Return(a*1)", "Return(b*1)", "media"),
+    ]
+    assert callers.notices(changes) == ["calls to numbers like 49 leave by other trunks"]
