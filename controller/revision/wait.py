@@ -54,11 +54,14 @@ class NodeState(NamedTuple):
 
 
 _STATES = """
-    SELECT n.name AS node, n.kind, coalesce(n.cluster, n.device_group) AS "group", n.state,
+    SELECT n.name AS node, n.kind, coalesce(c.name, g.name) AS "group", n.state,
            coalesce(s.revision, 0) AS revision, coalesce(s.verified_revision, 0) AS verified_revision, s.verified_at,
            coalesce(s.drift, 0) AS drift, s.drift_detail, coalesce(s.repaired, 0) AS repaired, s.last_error,
            coalesce(s.pending, 0) AS pending, extract(epoch FROM clock_timestamp() - s.heard_at)::float8 AS silent_s
-      FROM public.nodes n LEFT JOIN control.node_state s ON s.node = n.name
+      FROM public.nodes n
+      LEFT JOIN public.clusters c ON c.id = n.cluster_id
+      LEFT JOIN public.device_groups g ON g.id = n.device_group_id
+      LEFT JOIN control.node_state s ON s.node = n.name
      WHERE n.state <> 'disabled'
      ORDER BY n.kind, n.name"""
 
