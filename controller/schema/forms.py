@@ -75,7 +75,7 @@ def _is_network(value: str) -> bool:
         network = ipaddress.ip_network(value)
     except ValueError:
         return False
-    return network.num_addresses <= 256  # noqa: PLR2004
+    return network.num_addresses <= 256 and "%" not in value  # noqa: PLR2004
 
 
 def _is_label(value: str) -> bool:
