@@ -1,0 +1,62 @@
+"""What a spool line says, in one shape for both halves. Pure.
+
+Edge lines are described at the top of `kamailio/events.cfg`, media lines in `asterisk/cel_custom.conf`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A line of a media node that was written before the dialplan knew the call is joined by Asterisk's linkedid.
+LINKED = "linked:"
+#: `call_id` of facts about a server, not a call.
+NODE = "node:"
+RESTART = "restart"
+EDGE_EVENTS = frozenset(("start", "answered", "end", "failed"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event as one node saw it. (node, file_id, position) says which line it is: twice the same is once."""
+
+    call_id: str
+    node: str
+    at: dt.datetime
+    event: str
+    file_id: str
+    position: int
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def line(self) -> tuple[str, str, int]:
+        """Which line of which file of which node it is."""
+        return (self.node, self.file_id, self.position)
+
+
+def parse(line: bytes, node: str, file_id: str, position: int) -> Fact:
+    """The fact a whole line states. ValueError says what is wrong with the line."""
+    said = json.loads(line)
+    if not isinstance(said, dict):
+        raise TypeError("not a JSON object")
+    if "eventtype" in said:
+        event, at_s = str(said["eventtype"]), float(said["eventtime"])
+        call = str(said.get("userfield") or "")
+        if event == "USER_DEFINED":
+            event = str(said.get("eventname") or event)
+        call = call or f"{LINKED}{node}/{said['linkedid']}"
+    else:
+        event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, str(said["call"])
+        if event not in EDGE_EVENTS or not call:
+            raise ValueError(f"event {event!r} of call {call!r} is none of an edge")
+    if "\0" in call or "\\u0000" in line.decode():
+        raise ValueError("NUL in a line")
+    at = dt.datetime.fromtimestamp(at_s, dt.UTC)
+    return Fact(call, node, at, event, file_id, position, said)
+
+
+def restart(node: str, started_at: dt.datetime) -> Fact:
+    """The server of `node` started: what it carried before is over. Stated twice, it is one fact."""
+    return Fact(NODE + node, node, started_at, RESTART, RESTART, int(started_at.timestamp()))

@@ -1,0 +1,105 @@
+"""From spool files to facts: nothing lost, whatever stops in between.
+
+A file is known by its inode and the hash of its first line, a line by its byte position: so a renamed file
+stays the same file, a new one under an old name is new, and shipping a line twice changes nothing. The state
+(how far each file is shipped) only saves work: without it everything still there is shipped again.
+
+- A line without its end is not a line yet. If its writer died in it, the next line sticks to it: the whole one
+  behind is taken, the torn one is stated as a `bad_line` of the node.
+- A file is removed when all of it is shipped and nothing was added for `keep_s`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from controller.calls.facts import NODE, Fact, parse
+
+READ_BYTES = 256 * 1024
+BAD_LINE = "bad_line"
+_STARTS = (b'{"event"', b'{"eventtype"')
+
+
+class Spool:
+    """The spool of one node. `batches` yields facts; `shipped` is called when a batch is safely stored."""
+
+    def __init__(self, directory: Path, node: str, state: Path, *, keep_s: float = 3600) -> None:
+        self._directory, self._node, self._state, self._keep_s = directory, node, state, keep_s
+        self._offsets = self._read_state()
+        self.bad_lines = 0
+
+    def batches(self) -> Iterator[tuple[str, int, list[Fact]]]:
+        """(file id, position after, facts) for what is not shipped yet, file by file, in order of name."""
+        for path in sorted(self._directory.glob("*.jsonl*")):
+            try:
+                yield from self._file(path)
+            except FileNotFoundError:
+                continue  # renamed or removed since the directory was read: the next round finds it
+
+    def _file(self, path: Path) -> Iterator[tuple[str, int, list[Fact]]]:
+        with path.open("rb") as file:
+            first = file.readline()
+            if not first.endswith(b"\n"):
+                return
+            status = os.fstat(file.fileno())
+            file_id = f"{status.st_ino:x}-{hashlib.sha256(first).hexdigest()[:16]}"
+            position = self._offsets.get(file_id, 0)
+            if position >= status.st_size:
+                if position == status.st_size and time.time() - status.st_mtime > self._keep_s:
+                    path.unlink()
+                    self._offsets.pop(file_id, None)
+                return
+            file.seek(position)
+            while True:
+                lines = [line for line in file.readlines(READ_BYTES) if line.endswith(b"\n")]
+                if not lines:
+                    return
+                facts: list[Fact] = []
+                for line in lines:
+                    facts.extend(self._facts(line, file_id, position))
+                    position += len(line)
+                yield file_id, position, facts
+
+    def _facts(self, line: bytes, file_id: str, position: int) -> Iterator[Fact]:
+        if not line.strip():
+            return
+        try:
+            yield parse(line, self._node, file_id, position)
+        except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
+            inner = max(line.rfind(start) for start in _STARTS)
+            torn = line[:inner] if inner > 0 else line
+            self.bad_lines += 1
+            text = torn.decode("utf-8", "replace").replace("\0", "\ufffd").strip()
+            yield Fact(
+                NODE + self._node,
+                self._node,
+                dt.datetime.now(dt.UTC),
+                BAD_LINE,
+                file_id,
+                position,
+                {"line": text[:2000], "error": str(error)},
+            )
+            if inner > 0:
+                yield from self._facts(line[inner:], file_id, position + inner)
+
+    def shipped(self, file_id: str, position: int) -> None:
+        """Everything before `position` is stored. OSError (a full disk) costs a second shipping, nothing else."""
+        self._offsets[file_id] = position
+        temporary = self._state.with_suffix(".new")
+        temporary.write_text(json.dumps(self._offsets))
+        temporary.replace(self._state)
+
+    def _read_state(self) -> dict[str, int]:
+        try:
+            offsets = json.loads(self._state.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        if not isinstance(offsets, dict):
+            return {}
+        return {str(key): int(value) for key, value in offsets.items()}
