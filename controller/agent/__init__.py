@@ -34,9 +34,9 @@ def server_of(settings: Settings, state: State) -> Server:
         secret = settings.ami_secret_file.read_text().strip()
     except OSError as error:
         raise InputError(
-            f"AMI secret {settings.ami_secret_file}: {error.strerror}; `dialplane agent prepare` makes it"
+            f"AMI secret {settings.ami_secret_file}: {error.strerror}; `python -m controller.install media` makes it"
         ) from None
-    ami = Ami(settings.ami_host, settings.ami_port, settings.ami_user, secret, events="off")
+    ami = Ami(settings.ami_host, settings.ami_port, settings.ami_user, secret, events="system")
     return Media(ami, state, Directory(settings.files))
 
 
@@ -62,8 +62,9 @@ async def run(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> str:
-    """Make the state file (and on a media node the AMI secret and the files); fill it if it is empty and the database
-    answers. Says what was done. Works without a database and without the server.
+    """Make the state file, and the files of a media node; fill it if it is empty and the database answers.
+
+    Says what was done. Works without a database and without the server.
     """
     from controller.agent.state import State
     from controller.entries import Kind
@@ -80,9 +81,9 @@ def prepare(settings: Settings) -> str:
             done.append(f"holds revision {state.held()}")
         state.put(base=json.dumps(fingerprints(settings.base_files, [settings.files])))
         if settings.kind is Kind.MEDIA:
-            from controller.agent.ready import asterisk
+            from controller.agent.ready import files
 
-            done.append(asterisk(settings, state))
+            done.append(files(state, settings.files))
     finally:
         state.close()
     return f"node {settings.node}: " + ", ".join(done)

@@ -40,9 +40,6 @@ class Edge:
         """Close the socket."""
         self._rpc.close()
 
-    async def ready_for_start(self) -> None:
-        """Nothing: Kamailio reads the state file."""
-
     async def started(self) -> str:
         """Time of start and process id of the main process."""
         ask: list[Request] = [("core.uptime", ()), ("core.ps", ())]

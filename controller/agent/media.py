@@ -63,16 +63,6 @@ class Media:
             await self._ami.close()
             self._connected = False
 
-    async def ready_for_start(self) -> None:
-        """The files; everything else Asterisk reads from the state file."""
-        page = await asyncio.to_thread(self._state.page, "file", "", 1_000_000)
-        for path, content in page.items():
-            if self._files.read(path) != content:
-                await asyncio.to_thread(self._files.write, path, content)
-        for path in self._files.names():
-            if path not in page:
-                self._files.remove(path)
-
     async def started(self) -> str:
         """Asterisk's time of start."""
         (answer,) = await self._send([("CoreStatus", {})])
@@ -110,7 +100,7 @@ class Media:
 
     async def _flags(self, keys: Sequence[str]) -> dict[str, str | None]:
         answers = await self._send(
-            [("DBGet", dict(zip(("Family", "Key"), key.rpartition("/")[::2], strict=True))) for key in keys]
+            [("DBGet", dict(zip(("Family", "Key"), key.partition("/")[::2], strict=True))) for key in keys]
         )
         found: dict[str, str | None] = {}
         for key, answer in zip(keys, answers, strict=True):
@@ -154,13 +144,18 @@ class Media:
         known = {key: {line.priority: line for line in lines(meant[key] or "")} for key in keys}
         lines_of: dict[str, list[Line]] = {key: [] for key in keys}
         ask = {key: range(1, len(known[key]) + 1 + _PROBE) for key in keys}
-        hints = await self._variables([_hint(key) for key in keys])
-        for key, hint in zip(keys, hints, strict=True):
-            if hint:
+        answers = await self._send(
+            [
+                ("ExtensionState", dict(zip(("Context", "Exten"), split_context(key), strict=True)))
+                for key in keys
+            ]
+        )
+        for key, answer in zip(keys, answers, strict=True):
+            if hint := _field(answer.check(f"ExtensionState {key}").fields, "Hint"):
                 lines_of[key].append(Line("hint", hint, ""))
         while ask:
             places = [(key, number) for key, numbers in ask.items() for number in numbers]
-            answers = await self._variables(
+            values = await self._variables(
                 [
                     _variable(name, key, number)
                     for key, number in places
@@ -168,7 +163,7 @@ class Media:
                 ]
             )
             last: dict[str, bool] = {}
-            for (key, number), exists, data in zip(places, answers[::2], answers[1::2], strict=True):
+            for (key, number), exists, data in zip(places, values[::2], values[1::2], strict=True):
                 last[key] = exists == "1"
                 if last[key]:
                     app = self._told.get(key, {}).get(str(number)) or (
@@ -254,7 +249,7 @@ class Media:
                 self._told.setdefault(one.key, {})[fields["Priority"]] = fields["Application"]
 
     async def _reload(self, module: str, keys: Sequence[tuple[str, str]], failures: Failures) -> None:
-        (answer,) = await self._send([("ModuleLoad", {"Module": module, "LoadType": "reload"})])
+        (answer,) = await self._send([("Reload", {"Module": module})])
         if not answer.ok:
             failures.update(dict.fromkeys(keys, f"reload of {module}: {answer.message}"))
 
@@ -330,11 +325,6 @@ def _dialplan(answer: Response) -> dict[str, str | None]:
 def _variable(name: str, key: str, priority: int) -> str:
     context, extension = split_context(key)
     return f"{name}({context},{extension},{priority})"
-
-
-def _hint(key: str) -> str:
-    context, extension = split_context(key)
-    return f"HINT({extension}@{context})"
 
 
 def _field(fields: Mapping[str, str], name: str) -> str:

@@ -51,10 +51,6 @@ class Server(Protocol):
         """Let the server read the whole table anew from the state file; a sentence if it would not."""
         ...
 
-    async def ready_for_start(self) -> None:
-        """Put what the server reads from disk at its own start into place; the server may be down."""
-        ...
-
     async def close(self) -> None:
         """Let go of the server."""
         ...

@@ -10,7 +10,7 @@
 | rpc_socket       | DIALPLANE_RPC_SOCKET   | /run/dialplane/kamailio.sock |
 | ami_host         | DIALPLANE_AMI_HOST     | 127.0.0.1 |
 | ami_port         | DIALPLANE_AMI_PORT     | 5038 |
-| ami_user         | DIALPLANE_AMI_USER     | dialplane |
+| ami_user         | DIALPLANE_AMI_USER     | agent |
 | ami_secret_file  | DIALPLANE_AMI_SECRET_FILE | /var/lib/dialplane/ami.secret |
 | files            | DIALPLANE_FILES        | /etc/asterisk/dialplane.d |
 | base_files       | DIALPLANE_BASE_FILES   | /etc/kamailio or /etc/asterisk (`:` between several) |
@@ -49,7 +49,7 @@ class Settings:
     rpc_socket: Path = Path("/run/dialplane/kamailio.sock")
     ami_host: str = "127.0.0.1"
     ami_port: int = 5038
-    ami_user: str = "dialplane"
+    ami_user: str = "agent"
     ami_secret_file: Path = Path("/var/lib/dialplane/ami.secret")
     files: Path = Path("/etc/asterisk/dialplane.d")
     base_files: tuple[Path, ...] = ()
@@ -106,7 +106,7 @@ def from_environment(environment: Mapping[str, str] = os.environ, ini: Path = IN
         rpc_socket=Path(text("rpc_socket", "/run/dialplane/kamailio.sock")),
         ami_host=text("ami_host", "127.0.0.1"),
         ami_port=int(number("ami_port", 5038)),
-        ami_user=text("ami_user", "dialplane"),
+        ami_user=text("ami_user", "agent"),
         ami_secret_file=Path(text("ami_secret_file", str(state / "ami.secret"))),
         files=Path(text("files", "/etc/asterisk/dialplane.d")),
         base_files=tuple(Path(one) for one in text("base_files", f"/etc/{server}").split(":") if one),

@@ -1,0 +1,121 @@
+"""What the agent needs of Asterisk, on our double and on the real one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import controller.agent.media as media_module
+from controller.agent.state import Wanted
+from controller.agent.values import canonical, lines
+from tests.contract.conftest import Place
+from tests.contract.fake_asterisk import FakeAsterisk
+
+THREE = "hint:Custom:alice\nNoOp(x,y)\nWait(1)\nHangup()"
+ONE = "Hangup(17)"
+KEY = "account-acme/101"
+
+
+async def meant(media: Place, table: str, key: str, value: str | None, revision: int = 1) -> str | None:
+    """Stage and apply one value; what is read back."""
+    wanted = [Wanted(table, key, value)]
+    media.state.stage(wanted, revision)
+    assert await media.server.apply(wanted) == {}
+    return (await media.server.read(table, [key]))[key]
+
+
+@pytest.mark.parametrize("big", [False, True])
+async def test_an_extension_becomes_what_is_meant(
+    media: Place, big: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if big:
+        monkeypatch.setattr(media_module, "BIG_NODE_CONTEXTS", 0)
+    for value in (THREE, THREE, ONE, THREE, "NoOp(changed)\nHangup()", None, None, THREE):
+        found = await meant(media, "dialplan", KEY, value)
+        assert canonical("dialplan", found) == canonical("dialplan", value)
+
+
+async def test_patterns_and_variables(media: Place) -> None:
+    for key, value in (
+        ("routes/_+49X.", "Set(A=${EXTEN:1})\nGosub(out,s,1(${A},1))"),
+        ("routes/*97", "Wait(1)"),
+    ):
+        assert canonical("dialplan", await meant(media, "dialplan", key, value)) == canonical(
+            "dialplan", value
+        )
+        assert await meant(media, "dialplan", key, None) is None
+
+
+async def test_many_lines_come_by_one_reload(media: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_module, "RELOAD_LINES", 100)
+    wanted = [Wanted("dialplan", f"account-a{n % 7}/{n}", THREE) for n in range(200)]
+    media.state.stage(wanted, 1)
+    assert await media.server.apply(wanted) == {}
+    found = await media.server.read("dialplan", [one.key for one in wanted])
+    assert {canonical("dialplan", value) for value in found.values()} == {canonical("dialplan", THREE)}
+
+
+async def test_a_line_asterisk_cannot_take_does_not_keep_others_back(media: Place) -> None:
+    wanted = [
+        Wanted("dialplan", "account-a/1", f"NoOp({'x' * 2000})"),
+        Wanted("dialplan", "account-a/2", ONE),
+    ]
+    assert list(await media.server.apply(wanted)) == [("dialplan", "account-a/1")]
+    assert (await media.server.read("dialplan", ["account-a/2"]))["account-a/2"] == ONE
+
+
+async def test_slices_show_extensions_nobody_meant(media: Place) -> None:
+    media.state.stage([Wanted("dialplan", KEY, ONE)], 1)
+    await media.server.apply([Wanted("dialplan", KEY, ONE), Wanted("dialplan", "account-acme/666", ONE)])
+    part, after = await media.server.slice("dialplan", "")
+    assert after == "account-acme"
+    assert part.found == {KEY: ONE, "account-acme/666": ONE}
+    assert await media.server.slice("dialplan", after) == (({}, {}), None)
+
+
+async def test_flags(media: Place) -> None:
+    for value in ("1", "two words", None, None):
+        assert await meant(media, "flag", "dnd/acme/alice", value) == value
+
+
+async def test_a_mailbox_is_the_row_voicemail_finds(media: Place) -> None:
+    value = '{"fullname": "Alice", "email": "a@acme.example", "pin": "abc", "language": "de"}'
+    assert await meant(media, "mailbox", "101@acme", value) == value
+    assert media.state.box("101", "acme") == ("101", "acme", "abc", "Alice", "a@acme.example", "de")
+    assert await meant(media, "mailbox", "101@acme", None) is None
+
+
+async def test_files_stay_in_their_directory(media: Place) -> None:
+    assert await meant(media, "file", "acl-x.conf", "[a]\n") == "[a]\n"
+    assert (media.files / "acl-x.conf").read_text() == "[a]\n"
+    for path in ("../acl.conf", "/etc/acl.conf", "a/../acl.conf", "nonsense.conf", ".acl.conf"):
+        failures = await media.server.apply([Wanted("file", path, "x")])
+        assert list(failures) == [("file", path)]
+    assert await meant(media, "file", "acl-x.conf", None) is None
+
+
+async def test_a_restart_comes_back_with_the_state_file(media: Place) -> None:
+    media.state.stage([Wanted("dialplan", KEY, THREE)], 1)
+    before = await media.server.started()
+    await asyncio.sleep(1)  # Asterisk tells its start in seconds
+    await asyncio.to_thread(media.restart)
+    assert await media.server.started() != before
+    found = await media.server.read("dialplan", [KEY])
+    assert canonical("dialplan", found[KEY]) == canonical("dialplan", THREE)
+
+
+async def test_a_call_in_between_never_finds_nothing(media: Place) -> None:
+    if not isinstance(media.fake, FakeAsterisk):
+        pytest.skip("only the double keeps a history; the real one answers the same in this suite")
+    await meant(media, "dialplan", KEY, THREE)
+    for value in (ONE, THREE, "NoOp(a)\nNoOp(b)\nNoOp(c)\nNoOp(d)\nNoOp(e)", "NoOp(e)\nHangup()"):
+        media.fake.history.clear()
+        await meant(media, "dialplan", KEY, value)
+        new = {line.priority: (line.app, line.data) for line in lines(value) if line.priority != "hint"}
+        assert media.fake.history
+        for dialplan in media.fake.history:
+            there = dialplan["account-acme", "101"]
+            assert "1" in there
+            if there["1"] == new["1"]:
+                assert new.items() <= there.items()
