@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def kamailio_image() -> str:
 @pytest.fixture(scope="module")
 def net(request: pytest.FixtureRequest) -> str:
     """Three octets of loopback for this module and process."""
-    return f"127.{60 + os.getpid() % 150}.{1 + hash(request.node.name) % 200}"
+    return f"127.{60 + os.getpid() % 150}.{1 + zlib.crc32(request.node.name.encode()) % 200}"
 
 
 @pytest.fixture(scope="module")

@@ -76,10 +76,12 @@ def seed(path: Path, entries: dict[str, dict[str, str]]) -> None:
 class Edge:
     """One Kamailio. `address` and `port` are where it listens for UDP and TCP; state lives in `home`."""
 
-    def __init__(self, home: Path, address: str, port: int = 5060, **variables: Any) -> None:
-        self.home, self.address, self.port = home, address, port
+    def __init__(
+        self, home: Path, address: str, port: int = 5060, shm_mb: int = 128, **variables: Any
+    ) -> None:
+        self.home, self.address, self.port, self.shm_mb = home, address, port, shm_mb
         self.name = f"B-edge-{os.getpid()}-{address.replace('.', '-')}"
-        self.metrics_port = 9300 + int(address.rsplit(".", 1)[1])
+        self.metrics_port = 20000 + os.getpid() % 5000 * 4 + int(address.rsplit(".", 1)[1]) % 4
         (home / "spool").mkdir(parents=True, exist_ok=True)
         self.state, self.location = home / "state.db", home / "location.db"
         self.variables = {
@@ -114,7 +116,7 @@ class Edge:
         subprocess.run(
             ["docker", "run", "-d", "--name", self.name, "--network", "host", "--entrypoint", "kamailio",
              "-v", f"{self.home}:{self.home}", chosen,
-             "-DD", "-E", "-f", str(config), "-m", "128", "-M", "16", "-Y", str(self.home)],
+             "-DD", "-E", "-f", str(config), "-m", str(self.shm_mb), "-M", "16", "-Y", str(self.home)],
             check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         deadline = time.monotonic() + 15
@@ -161,9 +163,7 @@ class Edge:
             sock.bind(str(mine))
             sock.settimeout(3)
             sock.connect(str(self.home / "rpc.sock"))
-            sock.send(
-                json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode()
-            )
+            sock.send(json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode())
             answer = json.loads(sock.recv(1 << 20))
         mine.unlink(missing_ok=True)
         if "error" in answer:

@@ -92,7 +92,14 @@ def challenge_of(answer: Message, algorithm: str) -> dict[str, str]:
 
 
 def credentials(
-    challenge: dict[str, str], method: str, uri: str, user: str, password: str, count: int = 1, **override: str
+    challenge: dict[str, str],
+    method: str,
+    uri: str,
+    user: str,
+    password: str,
+    *,
+    count: int = 1,
+    **override: str,
 ) -> str:
     """The value of an (Proxy-)Authorization header for a challenge (RFC 7616, qop=auth)."""
     algorithm = challenge.get("algorithm", "MD5")
@@ -135,9 +142,12 @@ class Endpoint:
         port: int = 5060,
         transport: str = "udp",
         password: str = "secret",
+        claims: str | None = None,
     ) -> None:
         self.user, self.domain, self.address, self.port = user, domain, address, port
         self.edge, self.transport, self.password = edge, transport, password
+        # What it says its address is: behind NAT, not the one it is seen from.
+        self.claims = claims or address
         self._inbox: queue.Queue[Message] = queue.Queue()
         self._seen: list[Message] = []
         self._closing = False
@@ -262,13 +272,11 @@ class Endpoint:
     def contact(self) -> str:
         """Contact URI."""
         tail = ";transport=tcp" if self.transport == "tcp" else ""
-        return f"sip:{self.user}@{self.address}:{self.port}{tail}"
+        return f"sip:{self.user}@{self.claims}:{self.port}{tail}"
 
     def via(self) -> str:
         """A Via value with a fresh branch."""
-        return (
-            f"SIP/2.0/{self.transport.upper()} {self.address}:{self.port};branch=z9hG4bK{uuid.uuid4().hex};rport"
-        )
+        return f"SIP/2.0/{self.transport.upper()} {self.claims}:{self.port};branch=z9hG4bK{uuid.uuid4().hex};rport"
 
     def send(
         self,
@@ -300,7 +308,12 @@ class Endpoint:
         return message
 
     def answer(
-        self, request: Message, status: int, phrase: str = "X", headers: tuple[tuple[str, str], ...] = (), body: str = ""
+        self,
+        request: Message,
+        status: int,
+        phrase: str = "X",
+        headers: tuple[tuple[str, str], ...] = (),
+        body: str = "",
     ) -> None:
         """Answers a request the way it came."""
         to = request["To"]
@@ -356,7 +369,10 @@ class Endpoint:
     ) -> Message:
         """Sends an INVITE; with `sign` it answers the challenge. Returns the INVITE that counts."""
         call_id = uuid.uuid4().hex
-        sdp = f"v=0\r\no=- 1 1 IN IP4 {self.address}\r\ns=-\r\nc=IN IP4 {self.address}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
+        sdp = (
+            f"v=0\r\no=- 1 1 IN IP4 {self.address}\r\ns=-\r\nc=IN IP4 {self.address}\r\n"
+            "t=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
+        )
         mine = (("Content-Type", "application/sdp"), *headers)
         first = self.send("INVITE", uri, call_id=call_id, headers=mine, body=sdp, from_=from_)
         if not sign:
@@ -409,4 +425,4 @@ class Endpoint:
 
 def _uri_of(value: str) -> str:
     found = re.search(r"<([^>]+)>", value)
-    return found.group(1) if found else value.split(";")[0]
+    return found.group(1) if found else value.split(";", maxsplit=1)[0]

@@ -53,9 +53,7 @@ def test_the_dummy_hash_of_unknown_users_opens_nothing(make: Make) -> None:
     challenge = challenge_of(phone.expect(401), "SHA-256")
     dummy = "d1a1b1c1e1f1a2b2c2d2e2f2a3b3c3d3d1a1b1c1e1f1a2b2c2d2e2f2a3b3c3d3"
     proof = credentials(challenge, "REGISTER", f"sip:{DOMAIN}", "nobody", "", ha1=dummy)
-    phone.send(
-        "REGISTER", f"sip:{DOMAIN}", cseq=2, to=f"<{phone.uri}>", headers=(("Authorization", proof),)
-    )
+    phone.send("REGISTER", f"sip:{DOMAIN}", cseq=2, to=f"<{phone.uri}>", headers=(("Authorization", proof),))
     assert phone.expect(401)
 
 
@@ -181,7 +179,8 @@ def test_foreign_domain_is_not_ours_to_call(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "status"), [("OPTIONS", 200), ("MESSAGE", 405), ("INFO", 405), ("SUBSCRIBE", 489), ("BYE", 405)]
+    ("method", "status"),
+    [("OPTIONS", 200), ("MESSAGE", 405), ("INFO", 405), ("SUBSCRIBE", 489), ("BYE", 405)],
 )
 def test_other_methods(make: Make, method: str, status: int) -> None:
     phone = make("desk1", 69)

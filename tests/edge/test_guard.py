@@ -17,7 +17,9 @@ def alive(phone: Endpoint) -> None:
     assert phone.expect(200)
 
 
-@pytest.mark.parametrize("agent", ["friendly-scanner", "SIPVicious/0.3", "sipcli/v1.8", "VaxSIPUserAgent/3.1"])
+@pytest.mark.parametrize(
+    "agent", ["friendly-scanner", "SIPVicious/0.3", "sipcli/v1.8", "VaxSIPUserAgent/3.1"]
+)
 def test_scanners_get_no_answer(make: Make, edge: Edge, agent: str) -> None:
     scanner = make("100", 40)
     before = edge.refused("scanner")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import socket
 import time
 
@@ -286,7 +288,7 @@ def test_emergency_passes_every_bar(make: Make, edge: Edge, net: str, media: End
         (f"device:desk1@{DOMAIN}:00", "0088213"),
     ],
 )  # fmt: skip
-def test_blocks(make: Make, edge: Edge, net: str, media: Endpoint, key: str, dialled: str) -> None:
+def test_blocks(make: Make, edge: Edge, net: str, media: Endpoint, *, key: str, dialled: str) -> None:
     phone = make("desk1", 56)
     edge.put("block", key.format(net=net), "fraud")
     edge.put("block", "account:other:*", "fraud")
@@ -343,7 +345,7 @@ def test_inbound_refusals(make: Make, edge: Edge) -> None:
     ],
 )
 def test_outbound_formats(
-    make: Make, media: Endpoint, net: str, trunk: str, host: int, number: str, wanted: str, caller: str
+    make: Make, media: Endpoint, net: str, *, trunk: str, host: int, number: str, wanted: str, caller: str
 ) -> None:
     carrier = make("carrier", host)
     headers = (("X-DP-Call", "c-9"), ("X-DP-Account", "acme"), ("X-DP-Trunk", trunk))
@@ -406,10 +408,10 @@ def test_outbound_sign_in_and_limit(make: Make, edge: Edge, media: Endpoint) -> 
 
 def _verifies(signed: Message, user: str, realm: str, password: str) -> bool:
     """Does the Proxy-Authorization of `signed` prove the password?"""
-    import hashlib  # noqa: PLC0415
-    import re  # noqa: PLC0415
 
-    md5 = lambda text: hashlib.md5(text.encode()).hexdigest()  # noqa: E731
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
     found = dict(re.findall(r'(\w+)="?([^",]+)"?', signed["Proxy-Authorization"]))
     ha2 = md5(f"INVITE:{found['uri']}")
     middle = f"{found['nonce']}:{found['nc']}:{found['cnonce']}:{found['qop']}"

@@ -110,7 +110,10 @@ def test_tls_and_sockets(own: Edge) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection((own.address, 5061), timeout=3) as plain, context.wrap_socket(plain) as sock:
+    with (
+        socket.create_connection((own.address, 5061), timeout=3) as plain,
+        context.wrap_socket(plain) as sock,
+    ):
         sock.sendall(
             b"OPTIONS sip:acme.example SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:5;branch=z9hG4bK1\r\n"
             b"Max-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: t\r\nCSeq: 1 OPTIONS\r\n"
