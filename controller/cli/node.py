@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import click
@@ -120,5 +122,5 @@ def rpc_command(socket_or_node: str, method: str, parameters: tuple[str, ...]) -
     """
     from controller.wire.jsonrpc import JsonRpc
 
-    with JsonRpc(socket_or_node) as client:
+    with closing(JsonRpc(Path(socket_or_node))) as client:
         click.echo(json.dumps(client.call(method, *parameters), indent=2))

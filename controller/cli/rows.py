@@ -23,17 +23,17 @@ def import_command(path: Path, check_only: bool) -> None:
       dialplane import acme.yaml --check
       dialplane import company/
     """
-    from controller.schema import importer
+    from controller.schema.importer import check, load, read_company
 
-    company = importer.read_company(path)
-    problems = importer.check(company)
+    company = read_company(path)
+    problems = check(company)
     if problems:
         raise BadRows(problems)
     if check_only:
         click.echo(f"{path}: no problem found")
         return
     with database() as connection:
-        counts = importer.load(connection, company)
+        counts = load(connection, company)
         connection.commit()
     click.echo(str(counts))
 

@@ -11,8 +11,6 @@ import click
 
 from controller.cli.common import say
 
-_DATABASE = "trial"
-
 
 @click.command("try")
 @click.argument("folder", type=click.Path(path_type=Path), default="dialplane-try")
@@ -30,8 +28,8 @@ def try_command(folder: Path) -> None:
     from controller.policy import explain
     from controller.render import write_files
     from controller.revision.entries import Published
-    from controller.schema import importer
     from controller.schema.database import connect, embedded
+    from controller.schema.importer import load, read_company
     from controller.schema.migrate import migrate
 
     began = time.monotonic()
@@ -45,7 +43,7 @@ def try_command(folder: Path) -> None:
         step(f"{len(migrate(url))} migrations")
         sample = Path(str(files("controller.schema"))) / "sample" / "acme.yaml"
         with connect(url) as connection:
-            counts = importer.load(connection, importer.read_company(sample))
+            counts = load(connection, read_company(sample))
             connection.commit()
             step(f"sample company loaded: {counts}")
             plan = pipeline.make_plan(connection)
