@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -82,12 +82,8 @@ def test_killed_between_statement_and_mark_leaves_nothing(
 
 def test_two_at_once_one_waits(empty: str, tmp_path: Path) -> None:
     (tmp_path / "0001_slow.sql").write_text("SELECT pg_sleep(0.5); CREATE TABLE public.first (id integer);")
-    applied: list[list[str]] = []
-    threads = [threading.Thread(target=lambda: applied.append(migrate(empty, tmp_path))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=20)
+    with ThreadPoolExecutor() as pool:
+        applied = list(pool.map(lambda _: migrate(empty, tmp_path), range(2)))
     assert sorted(applied) == [[], ["0001_slow"]]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
+import pytest
 
 from controller.entries import Address, Change, digest
 
@@ -128,6 +129,22 @@ def test_listeners_hear_the_number_at_commit(sample: str) -> None:
     assert heard == [str(last - 1), str(last)]
 
 
+def test_two_nodes_of_a_cluster_drained_at_once_are_both_gone(sample: str) -> None:
+    """The second must look again after the first has committed."""
+    with psycopg.connect(sample) as first, psycopg.connect(sample) as second, ThreadPoolExecutor() as pool:
+        first.execute("UPDATE nodes SET state = 'draining' WHERE name = 'media1'")
+        waiting = pool.submit(second.execute, "UPDATE nodes SET state = 'draining' WHERE name = 'media2'")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        first.commit()
+        waiting.result(timeout=10)
+        second.commit()
+        assert target(first) is None
+        first.execute("UPDATE nodes SET state = 'enabled'")
+        first.commit()
+        assert target(first) == BOTH
+
+
 def test_publishers_take_turns_and_numbers_have_no_gap(sample: str) -> None:
     def drain(name: str) -> None:
         with psycopg.connect(sample) as one:
@@ -135,11 +152,8 @@ def test_publishers_take_turns_and_numbers_have_no_gap(sample: str) -> None:
                 one.execute("UPDATE nodes SET state = %s WHERE name = %s", (state, name))
                 one.commit()
 
-    threads = [threading.Thread(target=drain, args=(name,)) for name in ("media1", "media2")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(drain, ("media1", "media2")))
     with psycopg.connect(sample) as connection:
         numbers = [number for (number,) in connection.execute("SELECT id FROM control.revisions ORDER BY id")]
         assert numbers == list(range(1, len(numbers) + 1))

@@ -129,6 +129,12 @@ REFUSED = [
         "its user has no mailbox. Create a mailbox",
     ),
     (
+        f"DELETE FROM extensions WHERE extension = '*101' AND account_id = {ACME}; "
+        "DELETE FROM voicemail_boxes WHERE mailbox = '101'",
+        "extensions_voicemail",
+        "extension 101 of account acme: a step is voicemail, but its user has no mailbox",
+    ),
+    (
         f"UPDATE extensions SET target = '999' WHERE kind = 'voicemail' AND account_id = {ACME}",
         "extensions_mailbox",
         "target is mailbox 999, which does not exist",

@@ -135,6 +135,8 @@ DECLARE
     touched bigint[] := '{}';
     items jsonb;
 BEGIN
+    -- First the lock, then the look: two nodes of a cluster may change at the same time.
+    PERFORM pg_advisory_xact_lock(hashtext('dialplane.publish'));
     IF TG_OP <> 'DELETE' THEN
         touched := touched || ARRAY(SELECT cluster_id FROM new_rows WHERE cluster_id IS NOT NULL);
     END IF;
@@ -164,6 +166,7 @@ CREATE FUNCTION control.publish_cluster_name() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('dialplane.publish'));
     PERFORM control.publish_operational(
         jsonb_build_array(
             jsonb_build_object('kind', 'edge', 'scope', '*', 'tbl', 'target', 'key', OLD.name, 'value', NULL),
@@ -187,6 +190,7 @@ DECLARE
     items jsonb := '[]';
     gone jsonb;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('dialplane.publish'));
     IF TG_OP <> 'INSERT' THEN
         SELECT jsonb_agg(jsonb_build_object('kind', 'edge', 'scope', '*', 'tbl', 'block',
                                             'key', concat_ws(':', o.scope, o.subject, o.what), 'value', NULL))
