@@ -1,0 +1,215 @@
+"""What an agent does when asked: handlers by verb. Called by `service.py`, once per command.
+
+A handler gets the command's arguments and returns its result; an error is a DialplaneError. Nothing here is
+retried: `hangup`, `transfer` and `originate` done twice are two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from controller.calls.store import UNKNOWN
+from controller.calls.table import CallTable
+from controller.errors import DialplaneError, InputError, NodeRefused
+from controller.wire.ami import Ami, Event, OutcomeUnknown
+
+Arguments = Mapping[str, Any]
+Result = dict[str, Any]
+Handler = Callable[[Arguments], Awaitable[Result]]
+
+#: Where a leg goes that an operator transfers: operators may dial what the most trusted user may.
+TRANSFER_CONTEXT = "dp-transfer-international"
+ORIGINATE_CONTEXT = "dp-originate"
+STATES = {1: "calling", 2: "ringing", 3: "up", 4: "up", 5: "over"}
+_REASONS = {"0": "no such device", "1": "no answer", "3": "no answer", "5": "busy", "8": "congestion"}
+
+
+class Rpc(Protocol):
+    """What is needed of controller.wire.jsonrpc.JsonRpc."""
+
+    def call(self, method: str, /, *params: Any) -> Any:
+        """One request's result."""
+
+
+async def run(handlers: Mapping[str, Handler], verb: str, arguments: Arguments) -> Result:
+    """The result to store: what the handler returned, or {"error", "outcome"}."""
+    handler = handlers.get(verb)
+    if handler is None:
+        return {
+            "outcome": "refused",
+            "error": f"no agent of this kind can {verb!r}; it can: {', '.join(handlers)}",
+        }
+    try:
+        return await handler(arguments)
+    except OutcomeUnknown as error:
+        return {"outcome": UNKNOWN, "error": str(error)}
+    except DialplaneError as error:
+        return {"outcome": "refused", "error": str(error)}
+    except (KeyError, TypeError, ValueError) as error:
+        return {"outcome": "refused", "error": f"{verb}: arguments that cannot be used: {error!r}"}
+
+
+class MediaCommands:
+    """Verbs of a media node, over AMI. `table` is kept by the service."""
+
+    def __init__(self, ami: Ami, table: CallTable) -> None:
+        self._ami, self._table = ami, table
+        self._answers: dict[str, asyncio.Future[Event]] = {}
+        ami.on("OriginateResponse", self._originated)
+        self.handlers: dict[str, Handler] = {
+            "calls": self.calls,
+            "hangup": self.hangup,
+            "transfer": self.transfer,
+            "originate": self.originate,
+        }
+
+    async def calls(self, arguments: Arguments) -> Result:
+        """Live calls: `{"calls": {call id: [legs]}}`."""
+        if not self._ami.connected:
+            raise NodeRefused(f"AMI is away: {self._ami.last_error or 'not connected yet'}")
+        return {"calls": {call: [asdict(leg) for leg in legs] for call, legs in self._table.calls().items()}}
+
+    async def hangup(self, arguments: Arguments) -> Result:
+        """Hang up every leg of `call`; one receipt per leg."""
+        receipts = []
+        for leg in self._table.calls().get(str(arguments["call"]), []):
+            try:
+                answer = await self._ami.action("Hangup", {"Channel": leg.name, "Cause": "16"})
+                receipts.append({"leg": leg.name, "ok": answer.ok, "text": answer.message})
+            except OutcomeUnknown as error:
+                receipts.append({"leg": leg.name, "ok": None, "text": str(error)})
+        return {"receipts": receipts}
+
+    async def transfer(self, arguments: Arguments) -> Result:
+        """Send the caller of `call` to `to`; the others are hung up by Asterisk."""
+        legs = self._table.calls().get(str(arguments["call"]), [])
+        if not legs:
+            return {"receipts": []}
+        to = _dialled(arguments["to"])
+        fields = {"Channel": legs[0].name, "Context": TRANSFER_CONTEXT, "Exten": to, "Priority": "1"}
+        answer = await self._ami.action("Redirect", fields)
+        return {"receipts": [{"leg": legs[0].name, "ok": answer.ok, "text": answer.message}]}
+
+    async def originate(self, arguments: Arguments) -> Result:
+        """Ring `device`; when it answers, dial `to` as `user` of `account`."""
+        call = str(uuid.uuid4())
+        fields = {
+            "Channel": f"PJSIP/edge/sip:{_aor(arguments['device'])}",
+            "Context": ORIGINATE_CONTEXT,
+            "Exten": _dialled(arguments["to"]),
+            "Priority": "1",
+            "Timeout": str(int(arguments.get("ring_s", 30)) * 1000),
+            "CallerID": f"<{_dialled(arguments['to'])}>",
+            "PreDialGoSub": "dp-leg,s,1",
+            "Async": "true",
+            "Variable": [
+                f"__DP_CALL={call}",
+                f"__DP_ACCOUNT={_word(arguments['account'])}",
+                f"DP_CALLER={_word(arguments.get('user') or '')}",
+            ],
+        }
+        answer = (await self._ami.action("Originate", fields)).check("originate")
+        event = await self._answer_of(answer.fields["ActionID"], int(arguments.get("ring_s", 30)) + 5)
+        if event.get("Response") != "Success":
+            reason = event.get("Reason", "")
+            raise NodeRefused(f"{arguments['device']} did not take the call: {_REASONS.get(reason, reason)}")
+        return {"call": call, "leg": event.get("Channel", "")}
+
+    async def _answer_of(self, action: str, timeout_s: float) -> Event:
+        answer = self._answers.setdefault(action, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise OutcomeUnknown(f"originate: no outcome in {timeout_s:g} s") from None
+        finally:
+            self._answers.pop(action, None)
+
+    def _originated(self, event: Event) -> None:
+        action = event.get("ActionID", "")
+        answer = self._answers.setdefault(action, asyncio.get_running_loop().create_future())
+        if not answer.done():
+            answer.set_result(event)
+        while len(self._answers) > 1000:  # noqa: PLR2004 - answers to originates of others, never asked for
+            self._answers.pop(next(iter(self._answers)))
+
+
+class EdgeCommands:
+    """Verbs of an edge, over JSON-RPC."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self.handlers: dict[str, Handler] = {"calls": self.calls, "hangup": self.hangup}
+
+    async def calls(self, arguments: Arguments) -> Result:
+        """Live dialogs: `{"calls": {call id: [legs]}}`."""
+        return {"calls": dialogs(await asyncio.to_thread(self._rpc.call, "dlg.list"))}
+
+    async def hangup(self, arguments: Arguments) -> Result:
+        """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""
+        receipts = []
+        found = dialogs(await asyncio.to_thread(self._rpc.call, "dlg.list"))
+        for leg in found.get(str(arguments["call"]), []):
+            try:
+                if leg["state"] == "up":
+                    entry, number = leg["id"].split(":")
+                    await asyncio.to_thread(self._rpc.call, "dlg.end_dlg", int(entry), int(number))
+                else:
+                    await asyncio.to_thread(self._rpc.call, "dlg.terminate_dlg", leg["sip_call_id"])
+                receipts.append({"leg": leg["id"], "ok": True, "text": "ended"})
+            except NodeRefused as error:
+                receipts.append({"leg": leg["id"], "ok": False, "text": str(error)})
+        return {"receipts": receipts}
+
+
+def dialogs(listed: Any) -> dict[str, list[Result]]:
+    """`dlg.list` by call id. The dialog variable `ev` says whose it is (kamailio/events.cfg); over ones are left out."""
+    calls: dict[str, list[Result]] = {}
+    for one in listed or []:
+        variables: dict[str, str] = {}
+        for pair in one.get("variables") or []:
+            variables.update(pair)
+        try:
+            said = json.loads("{" + variables.get("ev", "") + "}")
+        except ValueError:
+            said = {}
+        state = STATES.get(int(one["state"]), str(one["state"]))
+        if state == "over":
+            continue
+        leg = {
+            "id": f"{one['h_entry']}:{one['h_id']}",
+            "sip_call_id": one.get("call-id", ""),
+            "state": state,
+            "since": int(one.get("start_ts") or one.get("init_ts") or 0),
+            **said,
+        }
+        calls.setdefault(str(said.get("call") or f"sip:{leg['sip_call_id']}"), []).append(leg)
+    return calls
+
+
+def _dialled(text: Any) -> str:
+    return _checked(text, "+*#._-", "what to dial")
+
+
+def _aor(text: Any) -> str:
+    return _checked(text, "._@-", "a device")
+
+
+def _word(text: Any) -> str:
+    return _checked(text, "._-", "a name") if text else ""
+
+
+def _checked(text: Any, also: str, what: str) -> str:
+    """Letters, digits and `also`: nothing else reaches a dial string."""
+    if (
+        not isinstance(text, str)
+        or not text
+        or not all(one.isascii() and (one.isalnum() or one in also) for one in text)
+    ):
+        raise InputError(f"{text!r} cannot be {what}: letters, digits and {also} only")
+    return text
