@@ -17,6 +17,7 @@ from controller.agent.edge import Edge
 from controller.agent.media import Media
 from controller.agent.server import Server
 from controller.agent.state import State
+from controller.errors import NodeUnreachable
 from controller.wire.ami import Ami
 from controller.wire.files import Directory
 from controller.wire.jsonrpc import JsonRpc
@@ -43,7 +44,7 @@ class Place:
     state: State
     restart: Callable[[], None]
     files: Path
-    by_hand: Callable[[str], None]
+    by_hand: Callable[[str], object]
     fake: FakeKamailio | FakeAsterisk | None = None
 
 
@@ -91,7 +92,7 @@ def _answers(folder: Path) -> bool:
     rpc = JsonRpc(folder / "kamailio.sock", timeout_s=0.2)
     try:
         rpc.call("core.uptime")
-    except Exception:  # not up yet
+    except NodeUnreachable:
         return False
     finally:
         rpc.close()
@@ -188,5 +189,5 @@ async def media(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[P
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of all sorts, in tests
             await asyncio.sleep(0.005)

@@ -81,10 +81,7 @@ class FakeKamailio:
         self.seen.append((method, params))
         reply: dict[str, Any] = {"jsonrpc": "2.0"}
         try:
-            handler = getattr(self, "_" + method.replace(".", "_"), None)
-            if handler is None:
-                raise Refused(404, "Method Not Found")
-            reply["result"] = handler(*params)
+            reply["result"] = getattr(self, "_" + method.replace(".", "_"), self._unknown)(*params)
         except Refused as refused:
             reply["error"] = {"code": refused.code, "message": refused.message}
         reply["id"] = request["id"]
@@ -94,6 +91,9 @@ class FakeKamailio:
         if name not in self.tables:
             raise Refused(500, "No such htable")
         return self.tables[name]
+
+    def _unknown(self, *_: Any) -> Any:
+        raise Refused(404, "Method Not Found")
 
     def _core_uptime(self) -> Any:
         return {"now": "x", "up_since": f"start {self.starts}", "uptime": 1}

@@ -18,7 +18,8 @@ FILES = {
             "func_channel",
         )
     ),
-    "extconfig.conf": "[settings]\ndialplane-accounts.conf => sqlite3,dialplane,ast_config\nvoicemail => sqlite3,dialplane,voicemail\n",
+    "extconfig.conf": "[settings]\n"
+    "dialplane-accounts.conf => sqlite3,dialplane,ast_config\nvoicemail => sqlite3,dialplane,voicemail\n",
     "res_config_sqlite3.conf": "[dialplane]\ndbfile => @DIR@/state.db\nbatch => 0\nbusy_timeout => 2000\n",
     "extensions.conf": '[general]\n[base]\nexten => s,1,NoOp()\n#include "dialplane-accounts.conf"\n',
     "voicemail.conf": "[general]\nformat = wav\n",
