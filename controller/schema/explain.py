@@ -70,6 +70,8 @@ _CHECKS = {
     "changes_change": "a change has an old value that differs from the new one",
     "changes_kind": "kind is edge or media",
     "entries_kind": "kind is edge or media",
+    "node_commands_done": "a command that is done has a result, and only then",
+    "node_commands_taken": "a command is taken before it is done",
     "node_state_kind": "kind is edge or media",
     "revisions_order": "a revision stands on an earlier one",
     "revisions_state": "state is configuration or operational",

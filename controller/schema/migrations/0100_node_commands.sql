@@ -27,7 +27,8 @@ COMMENT ON COLUMN control.node_commands.done_at IS 'When its outcome was known; 
 COMMENT ON COLUMN control.node_commands.result IS 'What came of it, or {"error", "outcome"}.';
 
 CREATE FUNCTION control.tell_command() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         PERFORM pg_notify('dialplane_command', NEW.node);
