@@ -20,7 +20,7 @@ from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration, MigrationList
 
 from controller.errors import DatabaseError
-from controller.schema.database import refusal
+from controller.schema.database import place, refusal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = "dialplane.migrate"
@@ -77,6 +77,12 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """
     try:
         with psycopg.connect(url, autocommit=True) as guard:
+            encoding = guard.info.parameter_status("server_encoding")
+            if encoding != "UTF8":
+                raise DatabaseError(
+                    f"PostgreSQL at {place(url)}: its encoding is {encoding}, and rows need UTF8. "
+                    "Create the database with `createdb --encoding=UTF8 --template=template0`."
+                )
             guard.execute("SELECT pg_advisory_lock(hashtext(%s))", (_LOCK,))
             guard.execute("CREATE SCHEMA IF NOT EXISTS migration")
             guard.execute("COMMENT ON SCHEMA migration IS 'Which migrations were applied, kept by yoyo.'")

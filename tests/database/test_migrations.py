@@ -105,3 +105,11 @@ def test_no_such_database(postgresql: str) -> None:
     with pytest.raises(DatabaseError, match="does not exist") as refused:
         migrate(psycopg.conninfo.make_conninfo(postgresql, dbname="nowhere"))
     assert "createdb" in str(refused.value)
+
+
+def test_a_database_that_cannot_hold_every_letter_is_refused(postgresql: str) -> None:
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    url = psycopg.conninfo.make_conninfo(postgresql, dbname="ascii")
+    with pytest.raises(DatabaseError, match=r"encoding is SQL_ASCII.*--encoding=UTF8"):
+        migrate(url)
