@@ -145,13 +145,13 @@ class Agent:
         await self.finish()
         if self._server_error:
             return
-        reason = self.state.get("unverified")
+        self._asked_again = False
+        doubts, reason = self.state.doubts(), self.state.get("unverified")
         started = await self.server.started()
         revision = self.state.held()
         found: list[Difference] = []
         left: list[Difference] = []
         compared = 0
-        self._asked_again = False
         for table in self.server.tables:
             after: str | None = ""
             while after is not None:
@@ -163,8 +163,12 @@ class Agent:
                     return
                 await asyncio.sleep(self.settings.verify_pause_ms / 1000 if reason is None else 0)
             await self._surplus(table, found, left)
-        if await self.server.started() == started:
+        if await self.server.started() == started and self.state.doubts() == doubts and not self._asked_again:
+            if not left:
+                self.state.verified(doubts)
             self._verified(revision, compared, reason, found, left)
+        else:
+            self._verify_now.set()
 
     async def _compare(
         self, table: str, part: Slice, found: list[Difference], left: list[Difference]
@@ -202,8 +206,6 @@ class Agent:
         filled = reason is not None
         done = len(found) - len(left)
         base = self._base_drift()
-        if not left:
-            self.state.verified()
         if done and not filled:
             self.state.put(repaired=int(self.state.get("repaired") or 0) + done)
         shown = [*base, *left] if filled else [*base, *left, *(one for one in found if one not in left)]

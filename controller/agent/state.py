@@ -4,7 +4,8 @@ WAL with synchronous=NORMAL: a killed process loses nothing, a power cut may los
 ones, together with the revision they belong to. Then the agent catches up from there.
 
 `meta` names: `held` (revision of the entries), `digest` (of that revision), `live` (revision last read back from the
-server), `group` (of nodes), `unverified` (present: the server must be compared in full before `held` is live),
+server), `group` (of nodes), `unverified` (present: the server must be
+compared in full before `held` is live), `doubts` (how often that was set),
 `repaired` (count since installation), `base` (fingerprints of the fixed files, JSON).
 """
 
@@ -58,8 +59,9 @@ class State:
         self._make()
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file, once a thread that is still reading it is done."""
+        with self._lock:
+            self._db.close()
 
     def _make(self) -> None:
         script = Path(__file__).with_name("schema.sql").read_text()
@@ -192,7 +194,8 @@ class State:
                 if len(chunk) >= _CHUNK:
                     flush()
             flush()
-            _put(db, {"held": revision, "digest": digest, "group": group, "unverified": "snapshot"})
+            _put(db, {"held": revision, "digest": digest, "group": group})
+            _doubt(db, "snapshot")
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         return count
@@ -214,12 +217,21 @@ class State:
 
     def doubt(self, reason: str) -> None:
         """From now on the server must be compared in full before anything newer counts as live."""
-        self.put(unverified=reason)
-
-    def verified(self) -> None:
-        """The server was compared in full and holds what is meant."""
         with self._transaction() as db:
-            _put(db, {"unverified": None})
+            _doubt(db, reason)
+
+    def doubts(self) -> int:
+        """How often the server came into doubt: a comparison clears only what stood when it began."""
+        return int(self.get("doubts") or 0)
+
+    def verified(self, doubts: int) -> None:
+        """The server was compared in full, beginning when `doubts` were counted, and holds what is meant."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM meta WHERE name = 'unverified'"
+                " AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'doubts' AND CAST(value AS INTEGER) <> ?)",
+                (doubts,),
+            )
             _settle(db)
 
     # --- plumbing -----------------------------------------------------------------------------------
@@ -240,6 +252,13 @@ def _put(db: sqlite3.Connection, values: dict[str, str | int | None]) -> None:
             db.execute("DELETE FROM meta WHERE name = ?", (name,))
         else:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, str(value)))
+
+
+def _doubt(db: sqlite3.Connection, reason: str) -> None:
+    _put(db, {"unverified": reason})
+    db.execute(
+        "INSERT INTO meta VALUES ('doubts', '1') ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+    )
 
 
 def _settle(db: sqlite3.Connection) -> None:

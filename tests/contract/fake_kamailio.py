@@ -130,7 +130,8 @@ class FakeKamailio:
     def _uac_reg_add(self, *params: Any) -> Any:
         if params[0] in self.registrations:
             raise Refused(409, "uuid already exists")
-        names = "l_uuid l_username l_domain r_username r_domain realm auth_username auth_password auth_ha1 auth_proxy expires"
+        names = "l_uuid l_username l_domain r_username r_domain realm"
+            " auth_username auth_password auth_ha1 auth_proxy expires"
         self.registrations[params[0]] = dict(zip(names.split(), params, strict=False))
         return {}
 

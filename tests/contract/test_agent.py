@@ -24,8 +24,8 @@ KEY = "account-acme/101"
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield embedded(tmp_path_factory.mktemp("pg") / "data")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return embedded(tmp_path_factory.mktemp("pg") / "data")
 
 
 @pytest.fixture
@@ -297,7 +297,9 @@ def test_prepare_works_without_a_database(folder: Path) -> None:
 def test_prepare_fills_an_empty_node(folder: Path, control: Control) -> None:
     from controller.agent import prepare
 
-    revision = control.publish("media", [("file", "acl-a.conf", "[a]\n"), ("dialplan", KEY, "NoOp()")], scope="c1")
+    revision = control.publish(
+        "media", [("file", "acl-a.conf", "[a]\n"), ("dialplan", KEY, "NoOp()")], scope="c1"
+    )
     settings = Settings("media1", Kind.MEDIA, control.url, folder, files=folder / "files")
     assert f"filled with 2 entries of revision {revision}" in prepare(settings)
     assert (folder / "files" / "acl-a.conf").read_text() == "[a]\n"
