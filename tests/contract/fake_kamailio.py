@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 
+_REGISTRATION = (
+    *("l_uuid", "l_username", "l_domain", "r_username", "r_domain", "realm"),
+    *("auth_username", "auth_password", "auth_ha1", "auth_proxy", "expires"),
+)
+
+
 class Refused(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -130,9 +136,7 @@ class FakeKamailio:
     def _uac_reg_add(self, *params: Any) -> Any:
         if params[0] in self.registrations:
             raise Refused(409, "uuid already exists")
-        names = "l_uuid l_username l_domain r_username r_domain realm"
-            " auth_username auth_password auth_ha1 auth_proxy expires"
-        self.registrations[params[0]] = dict(zip(names.split(), params, strict=False))
+        self.registrations[params[0]] = dict(zip(_REGISTRATION, params, strict=False))
         return {}
 
     def _uac_reg_remove(self, uuid: str) -> Any:
