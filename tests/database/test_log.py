@@ -37,7 +37,36 @@ LOGGED = [
             ("configuration", "globex", "domains", "new.example", "update"),
         ],
     ),
-    ("DELETE FROM accounts WHERE name = 'acme'", [("configuration", "acme", "accounts", "acme", "delete")]),
+    # The last account of its country goes: the shared rules of that country go as well.
+    (
+        "DELETE FROM accounts WHERE name = 'acme'",
+        [
+            ("configuration", "acme", "accounts", "acme", "delete"),
+            ("configuration", None, "accounts", "countries", "delete"),
+        ],
+    ),
+    (
+        "INSERT INTO accounts (name, display_name, cluster_id, country) SELECT 'beta', 'Beta', id, 'DE' FROM clusters",
+        [("configuration", "beta", "accounts", "beta", "insert")],
+    ),
+    (
+        "INSERT INTO accounts (name, display_name, cluster_id, country) SELECT 'beta', 'Beta', id, 'FR' FROM clusters",
+        [
+            ("configuration", "beta", "accounts", "beta", "insert"),
+            ("configuration", None, "accounts", "countries", "insert"),
+        ],
+    ),
+    (
+        "UPDATE accounts SET country = 'FR' WHERE name = 'acme'",
+        [
+            ("configuration", "acme", "accounts", "acme", "update"),
+            ("configuration", None, "accounts", "countries", "update"),
+        ],
+    ),
+    (
+        "UPDATE accounts SET call_limit = 7 WHERE name = 'acme'",
+        [("configuration", "acme", "accounts", "acme", "update")],
+    ),
     (
         "UPDATE nodes SET state = 'draining' WHERE name = 'media1'",
         [("operational", None, "nodes", "media1", "update")],
@@ -158,6 +187,6 @@ def test_bulk_load_stays_fast(database: str) -> None:
             (synthetic.password("d1@bench000007.example"),),
         ).fetchone()
     assert found is not None
-    assert found[0] == 1 + 300 * 2 + 3000 * 4
+    assert found[0] == 1 + 1 + 300 * 2 + 3000 * 4  # cluster, country, rows
     assert found[1] > 4000
     assert sample == (True,)

@@ -77,6 +77,7 @@ CREATE TABLE public.accounts (
     caller_id public.e164
 );
 CREATE INDEX accounts_cluster ON public.accounts (cluster_id);
+CREATE INDEX accounts_country ON public.accounts (country);
 COMMENT ON TABLE public.accounts IS 'Accounts: customers. Deleting one deletes everything it owns.';
 COMMENT ON COLUMN public.accounts.id IS 'Number of the row.';
 COMMENT ON COLUMN public.accounts.name IS 'Name of the account in names of servers, in files and on the command line.';

@@ -152,3 +152,46 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What all accounts share holds the dialling rules of every country that an account is in.
+CREATE FUNCTION control.log_countries() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    moved boolean;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        moved := EXISTS (
+            SELECT FROM (SELECT DISTINCT country FROM new_rows) AS c
+            WHERE NOT EXISTS (
+                SELECT FROM public.accounts AS a
+                WHERE a.country = c.country AND NOT EXISTS (SELECT FROM new_rows AS n WHERE n.id = a.id)
+            )
+        );
+    ELSIF TG_OP = 'DELETE' THEN
+        moved := EXISTS (
+            SELECT FROM (SELECT DISTINCT country FROM old_rows) AS c
+            WHERE NOT EXISTS (SELECT FROM public.accounts AS a WHERE a.country = c.country)
+        );
+    ELSE
+        moved := EXISTS (
+            SELECT FROM new_rows AS n JOIN old_rows AS o ON o.id = n.id WHERE n.country <> o.country
+        );
+    END IF;
+    IF moved THEN
+        INSERT INTO control.change_log (by, account, state, tbl, key, verb)
+        VALUES (control.actor(), NULL, 'configuration', 'accounts', 'countries', lower(TG_OP));
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION control.log_countries IS
+    'Logs a change of what all accounts share when the first account of a country comes, or the last one goes.';
+
+CREATE TRIGGER log_countries_insert AFTER INSERT ON public.accounts REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION control.log_countries();
+CREATE TRIGGER log_countries_update AFTER UPDATE ON public.accounts
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION control.log_countries();
+CREATE TRIGGER log_countries_delete AFTER DELETE ON public.accounts REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION control.log_countries();
