@@ -50,7 +50,7 @@ def company(net: str) -> dict[str, dict[str, str]]:
         "number": {"+4930555010": "acme", "+4930555099": "small", "+4930555098": "asleep"},
         "trunk": {
             "carrier-a": f"host={net}.31;port=5060;transport=udp;format=digits",
-            "carrier-n": f"host={net}.32;port=5060;transport=udp;format=national;code=49;np=0;from=n.example",
+            "carrier-n": f"host={net}.32;port=5060;transport=udp;format=national;code=49;np=0",
             "carrier-s": (
                 f"host={net}.33;port=5060;transport=udp;format=e164;user=acct7;realm=carrier.example;"
                 f"ha1={ha1('acct7', 'carrier.example', 'pw')['md5']};limit=1"

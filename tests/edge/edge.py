@@ -17,8 +17,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import yaml
+from controller.agent.state import State
+from controller.install import edge_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates" / "kamailio"
@@ -42,28 +42,18 @@ def image() -> str | None:
 
 def render(target: Path, **variables: Any) -> Path:
     """Writes a node's configuration into `target`: the fixed files and the rendered ones."""
-    values = yaml.safe_load((TEMPLATES / "defaults.yaml").read_text()) | variables
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
     target.mkdir(parents=True, exist_ok=True)
     for fixed in (ROOT / "kamailio").glob("*.cfg"):
         shutil.copy(fixed, target / fixed.name)
-    for name in ("local.cfg", "tls.cfg", "default"):
-        (target / name).write_text(environment.get_template(f"{name}.j2").render(values))
+    for name, content in edge_files(variables).items():
+        (target / name).write_text(content)
     return target / "kamailio.cfg"
 
 
 def seed(path: Path, entries: dict[str, dict[str, str]]) -> None:
     """The agent's file with `entries` (table -> key -> value)."""
+    State(path).close()
     base = sqlite3.connect(path)
-    base.execute("PRAGMA journal_mode=WAL")
-    base.executescript((ROOT / "kamailio" / "state.sql").read_text())
     base.execute("DELETE FROM entry")
     base.executemany(
         "INSERT INTO entry (tbl, key, value, revision) VALUES (?, ?, ?, 1)",

@@ -214,6 +214,23 @@ def test_only_media_nodes_may_use_the_internal_names(make: Make, media: Endpoint
     assert media.silent(0.2)
 
 
+def test_a_forged_udp_source_is_no_media_node(make: Make) -> None:
+    forger = make("media1", 21)
+    forger.send("INVITE", "sip:+4930123@trunk.dialplane.internal", headers=(("X-DP-Trunk", "carrier-a"),))
+    assert forger.expect(407)
+
+
+def test_a_device_taken_away_is_not_called(make: Make, edge: Edge, media: Endpoint) -> None:
+    phone = make("mobile", 58)
+    phone.register()
+    value = edge.rpc("htable.get", "credential", f"mobile@{DOMAIN}")["item"]["value"]
+    edge.drop("credential", f"mobile@{DOMAIN}")
+    assert media.final(media.invite(f"sip:mobile@{DOMAIN}", sign=False)).status == 404
+    assert phone.silent(0.2)
+    edge.put("credential", f"mobile@{DOMAIN}", value)
+    phone.register(expires=0)
+
+
 # -- limits ------------------------------------------------------------------------------------------
 
 
@@ -353,9 +370,8 @@ def test_outbound_formats(
     mine = f"<sip:+4930555010@{net}.21>;tag=m1"
     invite = media.invite(uri, sign=False, headers=headers, from_=mine)
     incoming = carrier.expect("INVITE")
-    domain = "n.example" if trunk == "carrier-n" else f"{net}.{host}"
     assert incoming.uri == f"sip:{wanted}@{net}.{host}:5060"
-    assert incoming["From"] == f"<sip:{caller}@{domain}>;tag=m1"
+    assert incoming["From"] == f"<sip:{caller}@{net}.{host}>;tag=m1"
     assert dp(incoming) == {}
     carrier.answer(incoming, 200, "OK")
     answer = media.final(invite)
