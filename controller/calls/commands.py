@@ -160,7 +160,7 @@ class EdgeCommands:
                     entry, number = leg["id"].split(":")
                     await asyncio.to_thread(self._rpc.call, "dlg.end_dlg", int(entry), int(number))
                 else:
-                    await asyncio.to_thread(self._rpc.call, "dlg.terminate_dlg", leg["sip_call_id"])
+                    await asyncio.to_thread(self._rpc.call, "tm.cancel", leg["sip_call_id"], leg["cseq"])
                 receipts.append({"leg": leg["id"], "ok": True, "text": "ended"})
             except NodeRefused as error:
                 receipts.append({"leg": leg["id"], "ok": False, "text": str(error)})
@@ -168,7 +168,9 @@ class EdgeCommands:
 
 
 def dialogs(listed: Any) -> dict[str, list[Result]]:
-    """`dlg.list` by call id. The dialog variable `ev` says whose it is (kamailio/events.cfg); over ones are left out."""
+    """`dlg.list` by call id, without those that are over. The dialog variable `ev` says whose it is
+    (kamailio/events.cfg).
+    """
     calls: dict[str, list[Result]] = {}
     for one in listed or []:
         variables: dict[str, str] = {}
@@ -184,6 +186,7 @@ def dialogs(listed: Any) -> dict[str, list[Result]]:
         leg = {
             "id": f"{one['h_entry']}:{one['h_id']}",
             "sip_call_id": one.get("call-id", ""),
+            "cseq": str((one.get("caller") or {}).get("cseq", "")),
             "state": state,
             "since": int(one.get("start_ts") or one.get("init_ts") or 0),
             **said,

@@ -1,7 +1,8 @@
 """Events of one Asterisk folded into the calls it carries now. Pure.
 
-Channel events carry the channel's whole state, so one lost event costs nothing that the next does not repair. What was hung
-up never comes back: the ids of the last hang-ups are remembered, and a late event of theirs is dropped.
+Channel events carry the channel's whole state, so one lost event costs nothing that the next does not repair.
+What was hung up never comes back: the ids of the last hang-ups are remembered, and a late event of theirs is
+dropped.
 """
 
 from __future__ import annotations

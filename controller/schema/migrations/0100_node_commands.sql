@@ -51,3 +51,7 @@ GRANT SELECT ON control.node_commands TO dialplane_admin, dialplane_controller, 
 GRANT INSERT ON control.node_commands TO dialplane_admin, dialplane_controller;
 GRANT UPDATE (taken_at, done_at, result) ON control.node_commands
     TO dialplane_admin, dialplane_controller, dialplane_agent;
+-- Whose lamp a mailbox lights.
+GRANT SELECT (id, name) ON public.accounts, public.domains TO dialplane_agent;
+GRANT SELECT (domain_id, user_id, name, enabled) ON public.devices TO dialplane_agent;
+GRANT SELECT (account_id, mailbox, user_id) ON public.voicemail_boxes TO dialplane_agent;

@@ -1,0 +1,256 @@
+"""Call events to records, and node commands, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from controller.calls import operator, store
+from controller.calls.facts import Fact
+from controller.calls.service import CallService
+from controller.calls.spool import Spool
+from controller.errors import DatabaseError, NodeRefused, NodeUnreachable
+from controller.wire.ami import OutcomeUnknown
+from tests.unit.calls.test_fold import CALL, T0, WHOLE
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[store.Connection]:
+    async with store.connect(database) as one:
+        await one.execute("TRUNCATE control.call_events, control.call_records, control.node_commands")
+        yield one
+
+
+async def records(connection: store.Connection) -> list[dict[str, Any]]:
+    rows = await connection.execute("SELECT * FROM control.call_records")
+    return await rows.fetchall()
+
+
+def write(folder: Path, facts: list[Fact], name: str) -> Path:
+    path = folder / name
+    with path.open("a") as file:
+        file.writelines(json.dumps(fact.detail) + "\n" for fact in facts)
+    return path
+
+
+async def ship(connection: store.Connection, spool: Spool) -> int:
+    count = 0
+    for file_id, position, facts in spool.batches():
+        await store.ship(connection, facts)
+        spool.shipped(file_id, position)
+        count += len(facts)
+    return count
+
+
+async def test_two_nodes_ship_one_call_at_once(database: str, connection: store.Connection) -> None:
+    halves = [[one for one in WHOLE if one.node == node] for node in ("edge1", "media1")]
+    async with store.connect(database) as other:
+        for round_ in range(3):
+            await asyncio.gather(store.ship(connection, halves[0]), store.ship(other, halves[1]))
+            (record,) = await records(connection)
+            assert record["complete"], round_
+            assert (record["cause"], record["duration_ms"], len(record["legs"])) == (16, 10030, 4)
+
+
+async def test_lines_from_before_the_call_was_known_come_late(connection: store.Connection) -> None:
+    for fact in reversed(WHOLE):
+        await store.ship(connection, [fact])
+    (record,) = await records(connection)
+    assert [leg["leg"] for leg in record["legs"]] == ["in", "channel", "channel", "out"]
+
+
+async def test_a_restart_closes_what_was_open(
+    tmp_path: Path, database: str, connection: store.Connection
+) -> None:
+    await store.ship(connection, [one for one in WHOLE if one.event not in ("end", "HANGUP", "CHAN_END")])
+    for node in ("edge1", "media1"):
+        service = CallService(node=node, dsn=database, spool=tmp_path, state=tmp_path)
+        service.server_started(5, T0.replace(hour=13))
+        service.server_started(6, T0.replace(hour=13, second=1))
+        await service.ship_once(connection)
+    (record,) = await records(connection)
+    assert (record["complete"], record["cause_text"]) == (True, "lost")
+
+
+async def test_spool_ships_each_line_once_whatever_happens(
+    tmp_path: Path, connection: store.Connection
+) -> None:
+    edge = [one for one in WHOLE if one.node == "edge1"]
+    path = write(tmp_path, edge[:2], "edge_1.jsonl")
+    spool = Spool(tmp_path, "edge1", tmp_path / "spool.json")
+    assert await ship(connection, spool) == 2
+    with path.open("a") as file:
+        file.write('{"event":"answe')
+    assert await ship(connection, spool) == 0
+    write(tmp_path, edge[2:], "edge_1.jsonl")
+    path.rename(tmp_path / "edge_1.jsonl.1")
+    write(tmp_path, edge[:1], "edge_1.jsonl")
+    assert await ship(connection, spool) == len(edge) - 2 + 2
+    assert spool.bad_lines == 1
+    assert await ship(connection, Spool(tmp_path, "edge1", tmp_path / "lost.json")) == len(edge) + 2
+    rows = await connection.execute(
+        "SELECT event, detail FROM control.call_events WHERE call_id = 'node:edge1'"
+    )
+    (bad,) = await rows.fetchall()
+    assert bad["detail"]["line"] == '{"event":"answe'
+    (record,) = await records(connection)
+    assert record["complete"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe\n", b"[]\n", b'{"event":"start"}\n', b'{"a":NaN}\n', b"\n", b'{"event":"x\\u0000","ts":1,"call":"c"}\n',
+            
+             b'{"event":"start","ts":1,"call":"c","x":"\\ud800"}\n', b'{"event":"start","ts":1e999,"call":"c"}\n',
+             b'{"event":"start","ts":1,"call":"c","x":1e999}\n']
+)  # fmt: skip
+async def test_a_bad_line_stops_nothing(tmp_path: Path, connection: store.Connection, line: bytes) -> None:
+    path = write(tmp_path, WHOLE[:1], "edge_1.jsonl")
+    with path.open("ab") as file:
+        file.write(line)
+    write(tmp_path, [one for one in WHOLE[1:] if one.node == "edge1"], "edge_1.jsonl")
+    await ship(connection, Spool(tmp_path, "edge1", tmp_path / "spool.json"))
+    (record,) = await records(connection)
+    assert record["complete"]
+
+
+async def test_shipped_files_are_removed_when_they_rest(tmp_path: Path, connection: store.Connection) -> None:
+    path = write(tmp_path, WHOLE[:1], "edge_1.jsonl")
+    spool = Spool(tmp_path, "edge1", tmp_path / "spool.json", keep_s=100)
+    await ship(connection, spool)
+    await ship(connection, spool)
+    assert path.exists()
+    os.utime(path, (0, 0))
+    await ship(connection, spool)
+    assert not path.exists()
+
+
+async def test_a_database_away_loses_nothing(
+    tmp_path: Path, database: str, connection: store.Connection
+) -> None:
+    write(tmp_path, [one for one in WHOLE if one.node == "edge1"], "edge_1.jsonl")
+    spool = Spool(tmp_path, "edge1", tmp_path / "spool.json")
+
+    async def cut_off() -> None:
+        async with store.connect(database) as other:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND datname = current_database()"
+            )
+            await ship(other, spool)
+
+    with pytest.raises(DatabaseError):
+        await cut_off()
+    assert await records(connection) == []
+    await ship(connection, spool)
+    assert len(await records(connection)) == 1
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def agent(database: str, folder: Path) -> AsyncIterator[CallService]:
+    service = CallService(node="n1", dsn=database, spool=folder, state=folder)
+    task = asyncio.create_task(service.run())
+    try:
+        yield service
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_an_agent_answers(tmp_path: Path, database: str, connection: store.Connection) -> None:
+    async def echo(arguments: Any) -> dict[str, Any]:
+        if "refuse" in arguments:
+            raise NodeRefused("no")
+        return {"got": dict(arguments)}
+
+    async with agent(database, tmp_path) as service:
+        service.handlers["echo"] = echo
+        assert await store.ask(connection, "n1", "echo", {"a": 1}) == {"got": {"a": 1}}
+        with pytest.raises(NodeRefused, match="echo on n1: no"):
+            await store.ask(connection, "n1", "echo", {"refuse": 1})
+        with pytest.raises(NodeRefused, match="no agent of this kind can 'fly'"):
+            await store.ask(connection, "n1", "fly", {})
+
+
+async def test_no_agent_is_said_and_the_command_is_withdrawn(connection: store.Connection) -> None:
+    with pytest.raises(NodeUnreachable, match="withdrawn"):
+        await store.ask(connection, "nobody", "hangup", {"call": "x"}, 0.1)
+    assert await store.take(connection, "nobody") is None
+
+
+async def test_an_agent_that_died_leaves_an_unknown_outcome(
+    tmp_path: Path, database: str, connection: store.Connection
+) -> None:
+    ran = []
+    started = asyncio.Event()
+
+    async def never(arguments: Any) -> dict[str, Any]:
+        ran.append(1)
+        started.set()
+        await asyncio.sleep(60)
+        return {}
+
+    asking = asyncio.create_task(store.ask(connection, "n1", "hangup", {}, 20))
+    async with agent(database, tmp_path) as service:
+        service.handlers["hangup"] = never
+        await asyncio.wait_for(started.wait(), 5)
+    async with agent(database, tmp_path) as service:
+        service.handlers["hangup"] = never
+        with pytest.raises(OutcomeUnknown, match="the agent ended while it ran"):
+            await asking
+    assert ran == [1]
+
+
+async def test_two_workers_never_take_one_command(database: str, connection: store.Connection) -> None:
+    for number in range(50):
+        await connection.execute(
+            "INSERT INTO control.node_commands (node, verb, arguments) VALUES ('n1', 'x', '{}')",
+            (),
+            prepare=True,
+        )
+        assert number >= 0
+    taken: list[int] = []
+
+    async def work() -> None:
+        async with store.connect(database) as one:
+            while (command := await store.take(one, "n1")) is not None:
+                taken.append(command.id)
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    assert len(taken) == len(set(taken)) == 50
+
+
+async def test_a_silent_node_is_unknown_not_empty(sample: str) -> None:
+    async with store.connect(sample) as connection:
+        listing = await operator.list_calls(connection, timeout_s=0.1)
+    assert listing.calls == []
+    assert listing.unknown
+
+
+async def test_trace_tells_the_call_in_order(connection: store.Connection) -> None:
+    await store.ship(connection, WHOLE)
+    story = await operator.trace(connection, CALL)
+    assert [step.event for step in story.steps][:3] == ["start", "CHAN_START", "dp.begin"]
+    assert story.steps[2].text == "dialled 102 caller alice trunk "
+    assert story.record is not None
+    assert story.record["complete"]
+
+
+def test_an_agent_may_do_its_part_and_no_more(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("SET ROLE dialplane_agent")
+        connection.execute("SELECT id FROM control.node_commands")
+        connection.execute("UPDATE control.node_commands SET taken_at = now() WHERE false")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("INSERT INTO control.node_commands (node, verb) VALUES ('n1', 'hangup')")
