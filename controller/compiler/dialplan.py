@@ -21,11 +21,13 @@ from controller.errors import TemplateError
 MAX_LINE_BYTES = 900
 _MAX_DEVICES_BYTES = 600
 _MAX_NAME = 80
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _CONTEXT = re.compile(r"\[([A-Za-z0-9._-]+)\]").fullmatch
 _EXTEN = re.compile(r"exten\s*=>?\s*([^,\s/$]+)\s*,\s*(\w+)\s*,\s*(.+)").fullmatch
 _SAME = re.compile(r"same\s*=>?\s*(\w+)\s*,\s*(.+)").fullmatch
 _APPLICATION = re.compile(r"[A-Za-z]\w*(?:\(.*\))?").fullmatch
+_USUAL = re.compile(r"exten => ([^,\s/$]+),(\d+),([A-Za-z]\w*\([^;]*\))").fullmatch
 _COMMENT = re.compile(r"(?<!\\);.*")
 
 
@@ -38,53 +40,71 @@ def parse_dialplan(text: str, origin: str) -> dict[str, str]:
     Understands contexts, `exten =>` with a number, `n` or `hint`, `same =>`, and comments. TemplateError naming
     `origin` and the line for anything else, for a gap in the priorities, and for lines AMI cannot carry.
     """
-    found: dict[str, list[str]] = {}
-    hints: dict[str, str] = {}
-    context = ""
-    lines: list[str] = []
-    key = ""
-    for number, written in enumerate(text.split("\n"), 1):
-        line = written.strip()
-        if not line or line[0] == ";":
-            continue
+    parser = _Parser(origin)
+    for number, line in enumerate(text.split("\n"), 1):
+        # Nearly every line is of this form: one regular expression decides.
+        if (matched := _USUAL(line)) and parser.context:
+            parser.add(number, line, *matched.groups())
+        else:
+            parser.read(number, line.strip())
+    return parser.entries()
+
+
+class _Parser:
+    """Reads dialplan text line by line."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.context = ""
+        self.extension = ""
+        self.found: dict[str, list[str]] = {}
+        self.hints: dict[str, str] = {}
+
+    def entries(self) -> dict[str, str]:
+        for key, hint in self.hints.items():
+            self.found[key].insert(0, f"hint:{hint}")
+        return {key: lines[0] if len(lines) == 1 else "\n".join(lines) for key, lines in self.found.items()}
+
+    def read(self, number: int, line: str) -> None:
+        """Any line: what is no extension, and extensions written in another way."""
         if ";" in line:
             line = _COMMENT.sub("", line).rstrip()
-        if matched := _EXTEN(line):
-            extension, priority, application = matched.groups()
-            if not context:
-                raise _wrong(origin, number, line, "an extension before the first [context]")
-            if key != (key := f"{context}/{extension}"):
-                lines = found.setdefault(key, [])
+        if not line:
+            return
+        if matched := _CONTEXT(line):
+            self.context, self.extension = matched[1], ""
+        elif matched := _EXTEN(line):
+            if not self.context:
+                raise self.wrong(number, line, "an extension before the first [context]")
+            self.add(number, line, *matched.groups())
         elif matched := _SAME(line):
-            priority, application = matched.groups()
-            if not key:
-                raise _wrong(origin, number, line, "`same` before the first extension of its context")
-        elif matched := _CONTEXT(line):
-            context, key = matched[1], ""
-            continue
+            if not self.extension:
+                raise self.wrong(number, line, "`same` before the first extension of its context")
+            self.add(number, line, self.extension, *matched.groups())
         else:
-            raise _wrong(origin, number, line, "neither a [context], nor exten =>, nor same =>")
-        if len(application.encode()) > MAX_LINE_BYTES:
-            raise _wrong(origin, number, line, f"longer than {MAX_LINE_BYTES} bytes, more than AMI can carry")
+            raise self.wrong(number, line, "neither a [context], nor exten =>, nor same =>")
+
+    def add(self, number: int, line: str, extension: str, priority: str, application: str) -> None:
+        """One priority of an extension."""
+        key = f"{self.context}/{extension}"
+        self.extension = extension
+        lines = self.found.setdefault(key, [])
+        # A character is 4 bytes at most: only long lines need counting.
+        if len(application) * 4 > MAX_LINE_BYTES and len(application.encode()) > MAX_LINE_BYTES:
+            raise self.wrong(number, line, f"longer than {MAX_LINE_BYTES} bytes, more than AMI can carry")
         if priority == "hint":
-            if key in hints:
-                raise _wrong(origin, number, line, "a second hint")
-            hints[key] = application
+            if key in self.hints:
+                raise self.wrong(number, line, "a second hint")
+            self.hints[key] = application
         elif not _APPLICATION(application):
-            raise _wrong(origin, number, line, "not of the form Application(arguments)")
-        elif priority != "n" and priority != str(len(lines) + 1):
-            raise _wrong(
-                origin, number, line, f"priority {priority} where {len(lines) + 1} or n was expected"
-            )
+            raise self.wrong(number, line, "not of the form Application(arguments)")
+        elif priority not in ("n", str(len(lines) + 1)):
+            raise self.wrong(number, line, f"priority {priority} where {len(lines) + 1} or n was expected")
         else:
             lines.append(application if application[-1] == ")" else application + "()")
-    for key, hint in hints.items():
-        found[key].insert(0, f"hint:{hint}")
-    return {key: "\n".join(lines) for key, lines in found.items()}
 
-
-def _wrong(origin: str, number: int, line: str, why: str) -> TemplateError:
-    return TemplateError(f"{origin}: rendered line {number}: {why}: {line[:120]}")
+    def wrong(self, number: int, line: str, why: str) -> TemplateError:
+        return TemplateError(f"{self.origin}: rendered line {number}: {why}: {line[:120]}")
 
 
 # ------------------------------------------------------------------------------------------------------- account
@@ -93,7 +113,7 @@ def _wrong(origin: str, number: int, line: str, why: str) -> TemplateError:
 class _Caller(NamedTuple):
     """A user as `:user:<key>` holds it."""
 
-    key: str
+    key: Raw
     permission: str
     caller_id: str | None
     extension: str
@@ -104,7 +124,7 @@ class _Caller(NamedTuple):
 class _Line(NamedTuple):
     """An extension; `more`: devices that found no room in `devices`."""
 
-    extension: str
+    extension: Raw
     kind: str
     user: str
     permission: str
@@ -135,13 +155,13 @@ def render_account(account: Account, system: System) -> str:
     return render(
         "account.conf.j2",
         {
-            "account": account.name,
+            "account": name(account.name),
             "country": account.country,
             "language": account.language,
             "caller_id": account.caller_id,
             "users": [
                 _Caller(
-                    data_key(user.name),
+                    name(data_key(user.name)),
                     user.permission,
                     user.caller_id,
                     shown.get(user.name, ""),
@@ -161,7 +181,7 @@ def render_account(account: Account, system: System) -> str:
                 _line(one, users[one.user].permission if one.user else "internal", ringing, boxes)
                 for one in account.extensions
             ],
-            "numbers": account.numbers,
+            "numbers": [(name(one.e164), name(one.extension)) for one in account.numbers],
             "routes": routes(account.routes, trunks),
         },
     )
@@ -172,7 +192,7 @@ def _line(
 ) -> _Line:
     *more, devices = _chunks(ringing.get(one.user, ())) if one.user else [Raw("")]
     mailbox = boxes.get(one.user, one.extension) if one.user else one.extension
-    extension = one.extension
+    extension = name(one.extension)
     if extension[0] in "_:":
         raise TemplateError(f"extension {extension!r}: `_` would make it a pattern, `:` data")
     return _Line(
@@ -205,7 +225,7 @@ def _chunks(devices: Iterable[str]) -> list[Raw]:
 def _step(step: Step, mailbox: str) -> Raw:
     """`action` or `action:target`; voicemail without a target is the user's own box."""
     target = step.target or (mailbox if step.action == "voicemail" else None)
-    return name(f"{step.action}:{target}") if target else name(step.action)  # type: ignore[return-value]
+    return name(f"{step.action}:{target}" if target else step.action)
 
 
 def data_key(text: str) -> str:
@@ -246,14 +266,13 @@ def account_dialplan(account: Account, system: System) -> dict[str, str]:
 def mailboxes(account: Account) -> dict[str, str]:
     """`mailbox@account` -> JSON with `fullname`, `email`, `pin` (SHA-1 of mailbox@account:pin), `language`."""
     return {
-        f"{box.mailbox}@{account.name}": json.dumps(
+        f"{box.mailbox}@{account.name}": _to_json(
             {
                 "fullname": box.display_name,
                 "email": box.email,
                 "pin": box.pin_digest,
                 "language": box.language or account.language,
-            },
-            ensure_ascii=False,
+            }
         )
         for box in account.mailboxes
     }

@@ -41,7 +41,7 @@ class Raw(str):
 
 def argument(value: object) -> str:
     """`value` as one argument of a dialplan application; None is empty. White space is folded, ends are cut."""
-    if value.__class__ is Raw:
+    if isinstance(value, Raw):
         return value
     text = "" if value is None else str(value)
     if not text or _PLAIN(text):
@@ -49,9 +49,10 @@ def argument(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", _SPACE.sub(" ", text).strip())
 
 
-def name(value: object) -> str:
+@functools.lru_cache(maxsize=4096)
+def name(value: object) -> Raw:
     """`value` as a name; TemplateError when it holds anything a name cannot."""
-    if value.__class__ is Raw:
+    if isinstance(value, Raw):
         return value
     text = str(value)
     if not _NAME(text):

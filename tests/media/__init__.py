@@ -1,0 +1,1 @@
+"""Media node alone: a real Asterisk in a container, an edge played by `peer.Edge`."""

@@ -1,0 +1,53 @@
+"""One media node and one edge for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from controller.compiler import dialplan
+from tests.media import company
+from tests.media.node import MediaNode, image
+from tests.media.peer import Edge
+
+
+@pytest.fixture(scope="session")
+def asterisk_image() -> str:
+    found = image()
+    if found is None:
+        pytest.skip("no Docker image with Asterisk (dialplane/media, dpbase or DIALPLANE_MEDIA_IMAGE)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def media(asterisk_image: str) -> Iterator[MediaNode]:
+    node = MediaNode(asterisk_image)
+    try:
+        yield node
+    finally:
+        node.remove()
+
+
+@pytest.fixture(scope="session")
+def the_edge(media: MediaNode) -> Edge:
+    """Starts the node with the company's entries, beside an edge at the network's gateway."""
+    edge = Edge(media.gateway)
+    system = company.system(media.gateway, edge.port)
+    media.hold(
+        {**dialplan.shared_dialplan(system), **dialplan.account_dialplan(company.ACME, system)},
+        dialplan.mailboxes(company.ACME),
+        dialplan.media_files(system),
+    )
+    media.start()
+    edge.asterisk = (media.address, 5060)
+    return edge
+
+
+@pytest.fixture
+def edge(the_edge: Edge) -> Iterator[Edge]:
+    yield the_edge
+    for leg in list(the_edge.legs.values()):
+        if leg.responses and not leg.requests and any(one.code == 200 for one in leg.responses):
+            leg.bye()
+    the_edge.reset()
