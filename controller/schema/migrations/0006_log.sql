@@ -34,7 +34,16 @@ DECLARE
         TG_ARGV[0], TG_ARGV[1], TG_ARGV[3], TG_ARGV[2]
     );
     old_shown constant text := CASE TG_ARGV[6] WHEN 'secret' THEN 'control.redacted(%1$s.content, %2$s)' ELSE '%1$s.content' END;
+    -- Without another row to compare with, an expression: a function call for each row of a bulk load is dear.
+    all_hidden constant text := CASE TG_ARGV[6] WHEN 'secret' THEN $hide$
+        p.content || jsonb_strip_nulls(jsonb_build_object(
+            'ha1_md5', CASE WHEN p.content ->> 'ha1_md5' IS NOT NULL THEN 'changed' END,
+            'ha1_sha256', CASE WHEN p.content ->> 'ha1_sha256' IS NOT NULL THEN 'changed' END,
+            'auth_ha1_md5', CASE WHEN p.content ->> 'auth_ha1_md5' IS NOT NULL THEN 'changed' END,
+            'pin_digest', CASE WHEN p.content ->> 'pin_digest' IS NOT NULL THEN 'changed' END
+        )) $hide$ ELSE 'p.content' END;
     verb constant text := lower(TG_OP);
+    who constant text := control.actor();
     logged bigint;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
@@ -48,19 +57,19 @@ BEGIN
                 WHERE o.content <> n.content
             ), log AS (
                 INSERT INTO control.change_log (by, account, state, tbl, key, verb)
-                SELECT control.actor(), account, state, $1, key, 'update' FROM changed
+                SELECT $4, account, state, $1, key, 'update' FROM changed
                 UNION ALL
-                SELECT control.actor(), old_account, state, $1, old_key, 'update' FROM changed
+                SELECT $4, old_account, state, $1, old_key, 'update' FROM changed
                 WHERE (old_account, old_key) IS DISTINCT FROM (account, key) AND NOT owner_gone
             ), audit AS (
                 INSERT INTO control.audit (by, tbl, key, verb, old, new)
-                SELECT control.actor(), $1, coalesce(key, '?'), 'update', old_content, content FROM changed
+                SELECT $4, $1, coalesce(key, '?'), 'update', old_content, content FROM changed
             )
             SELECT count(*) FROM changed
             $update$,
             format(old_shown, 'o', 'n.content'), format(old_shown, 'n', 'o.content'),
             format(picked, 'new_rows'), format(picked, 'old_rows')
-        ) INTO logged USING TG_TABLE_NAME, TG_ARGV[5], TG_ARGV[4];
+        ) INTO logged USING TG_TABLE_NAME, TG_ARGV[5], TG_ARGV[4], who;
     ELSE
         EXECUTE format(
             $other$
@@ -68,17 +77,17 @@ BEGIN
                 SELECT p.key, p.account, p.owner_gone, %s AS content FROM (%s) AS p
             ), log AS (
                 INSERT INTO control.change_log (by, account, state, tbl, key, verb)
-                SELECT control.actor(), account, $2, $1, key, $3 FROM changed WHERE NOT owner_gone
+                SELECT $4, account, $2, $1, key, $3 FROM changed WHERE NOT owner_gone
             ), audit AS (
                 INSERT INTO control.audit (by, tbl, key, verb, %I)
-                SELECT control.actor(), $1, coalesce(key, '?'), $3, content FROM changed
+                SELECT $4, $1, coalesce(key, '?'), $3, content FROM changed
             )
             SELECT count(*) FROM changed
             $other$,
-            format(old_shown, 'p', quote_literal('{}') || '::jsonb'),
+            all_hidden,
             format(picked, CASE TG_OP WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END),
             CASE TG_OP WHEN 'INSERT' THEN 'new' ELSE 'old' END
-        ) INTO logged USING TG_TABLE_NAME, TG_ARGV[4], verb;
+        ) INTO logged USING TG_TABLE_NAME, TG_ARGV[4], verb, who;
     END IF;
     IF logged > 0 THEN
         PERFORM pg_notify('dialplane_change', '');
