@@ -29,6 +29,7 @@ RELOAD_LINES = 20_000
 _PAGE = 500
 _PROBE = 3
 _REGISTRAR = "pbx_config"
+_UNKNOWN = Line("", "", "")
 
 Actions = Sequence[tuple[str, Mapping[str, str | Sequence[str]]]]
 
@@ -53,6 +54,8 @@ class Media:
         self._ami = ami
         self._state = state
         self._files = directory
+        self.big_node_contexts = BIG_NODE_CONTEXTS
+        self.reload_lines = RELOAD_LINES
         self._connected = False
         self._contexts: list[str] | None = None
         self._told: dict[str, dict[str, str]] = {}
@@ -109,13 +112,14 @@ class Media:
             found[key] = _field(answer.events[0], "Val") if answer.ok and answer.events else None
         return found
 
-    async def _extensions(self, keys: Sequence[str]) -> dict[str, str | None]:
+    async def _extensions(self, keys: Sequence[str], *, trusting: bool = True) -> dict[str, str | None]:
+        """`trusting`: an application's name that cannot be read is the one told, else the one meant."""
         if self._contexts is None:
             self._contexts = await asyncio.to_thread(self._state.contexts)
-        by_hash = [key for key in keys if len(self._contexts) > BIG_NODE_CONTEXTS and self._plain(key)]
+        by_hash = [key for key in keys if len(self._contexts) > self.big_node_contexts and self._plain(key)]
         shown = sorted(set(keys) - set(by_hash))
         found = await self._shown(shown)
-        return found | (await self._hashed(by_hash) if by_hash else {})
+        return found | (await self._hashed(by_hash, trusting=trusting) if by_hash else {})
 
     def _plain(self, key: str) -> bool:
         """Whether EVAL_EXTEN gives the text as it was told: no pattern, nothing that is substituted."""
@@ -139,7 +143,7 @@ class Media:
                     found[key] = value
         return found
 
-    async def _hashed(self, keys: Sequence[str]) -> dict[str, str | None]:
+    async def _hashed(self, keys: Sequence[str], *, trusting: bool) -> dict[str, str | None]:
         meant = await asyncio.to_thread(self._state.values, "dialplan", keys)
         known = {key: {line.priority: line for line in lines(meant[key] or "")} for key in keys}
         lines_of: dict[str, list[Line]] = {key: [] for key in keys}
@@ -166,9 +170,10 @@ class Media:
             for (key, number), exists, data in zip(places, values[::2], values[1::2], strict=True):
                 last[key] = exists == "1"
                 if last[key]:
-                    app = self._told.get(key, {}).get(str(number)) or (
-                        known[key][str(number)].app if str(number) in known[key] else ""
-                    )
+                    app = ""
+                    if trusting:
+                        supposed = known[key].get(str(number), _UNKNOWN).app
+                        app = self._told.get(key, {}).get(str(number), supposed)
                     lines_of[key].append(Line(str(number), app, data.strip()))
             ask = {key: range(ask[key].stop, ask[key].stop + 20) for key, more in last.items() if more}
         return {key: joined(tuple(found)) if found else None for key, found in lines_of.items()}
@@ -216,7 +221,7 @@ class Media:
     async def _decided(self, wanted: Sequence[Wanted], failures: Failures) -> list[Operation] | None:
         """None: so many lines that a reload from the state file costs less."""
         extensions = [one for one in wanted if one.table == "dialplan"]
-        if sum((one.value or "").count("\n") + 1 for one in extensions) > RELOAD_LINES:
+        if sum((one.value or "").count("\n") + 1 for one in extensions) > self.reload_lines:
             return None
         operations = _flag_operations(wanted, failures)
         self._told = {}
@@ -224,7 +229,7 @@ class Media:
             if self._contexts is not None:
                 known = set(self._contexts)
                 self._contexts += {split_context(one.key)[0] for one in extensions} - known
-            found = await self._extensions([one.key for one in extensions])
+            found = await self._extensions([one.key for one in extensions], trusting=False)
             for one in extensions:
                 operations.extend(extension_operations(one.key, one.value, found[one.key]))
         return operations
@@ -281,7 +286,7 @@ class Media:
         if name is None:
             return Slice({}, {}), None
         meant = await asyncio.to_thread(self._state.context, name)
-        if len(self._contexts) > BIG_NODE_CONTEXTS:
+        if len(self._contexts) > self.big_node_contexts:
             return Slice(meant, await self._extensions(list(meant))), name
         (answer,) = await self._send([("ShowDialPlan", {"Context": name})])
         found: dict[str, str | None] = dict.fromkeys(meant)

@@ -68,7 +68,7 @@ class JsonRpc:
 
     def call(self, method: str, *params: Param, store_path: str | None = None) -> Any:
         """One request's result. NodeRefused with the server's code and words; NodeUnreachable: no answer."""
-        answer = next(self._exchange([(method, params)], store_path))
+        (answer,) = self._exchange([(method, params)], store_path)
         if isinstance(answer, Refusal):
             raise NodeRefused(f"{method}: Kamailio refused: {answer.code} {answer.message}")
         return answer
@@ -90,7 +90,7 @@ class JsonRpc:
             try:
                 yield from self._pipelined(requests, store_path)
             except BaseException as error:
-                # Late answers would be taken for those of the next requests' ids: never, but they fill the queue.
+                # Late answers would not be mistaken for others, their ids differ, but they would fill the queue.
                 self._drop()
                 if isinstance(error, TimeoutError):
                     raise self._silent() from None

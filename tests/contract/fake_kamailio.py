@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
 _REGISTRATION = (
     *("l_uuid", "l_username", "l_domain", "r_username", "r_domain", "realm"),
     *("auth_username", "auth_password", "auth_ha1", "auth_proxy", "expires"),

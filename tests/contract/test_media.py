@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-import controller.agent.media as media_module
 from controller.agent.state import Wanted
 from controller.agent.values import canonical, lines
 from tests.contract.conftest import Place
@@ -30,7 +29,7 @@ async def test_an_extension_becomes_what_is_meant(
     media: Place, big: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if big:
-        monkeypatch.setattr(media_module, "BIG_NODE_CONTEXTS", 0)
+        monkeypatch.setattr(media.server, "big_node_contexts", 0)
     for value in (THREE, THREE, ONE, THREE, "NoOp(changed)\nHangup()", None, None, THREE):
         found = await meant(media, "dialplan", KEY, value)
         assert canonical("dialplan", found) == canonical("dialplan", value)
@@ -48,7 +47,7 @@ async def test_patterns_and_variables(media: Place) -> None:
 
 
 async def test_many_lines_come_by_one_reload(media: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_module, "RELOAD_LINES", 100)
+    monkeypatch.setattr(media.server, "reload_lines", 100)
     wanted = [Wanted("dialplan", f"account-a{n % 7}/{n}", THREE) for n in range(200)]
     media.state.stage(wanted, 1)
     assert await media.server.apply(wanted) == {}
