@@ -19,7 +19,7 @@ from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Resu
 from controller.calls.facts import Fact, restart
 from controller.calls.mwi import Lamps
 from controller.calls.spool import Spool
-from controller.calls.table import CallTable
+from controller.calls.table import VARIABLES, CallTable
 from controller.errors import DatabaseError, NodeError
 from controller.wire.ami import Ami, Event
 
@@ -144,7 +144,10 @@ class CallService:
 
     async def _resync(self) -> None:
         assert self._ami is not None  # noqa: S101 - called by it
-        self.table.resync((await self._ami.action("CoreShowChannels", timeout_s=10)).events)
+        listed = await self._ami.action("Status", {"Variables": ",".join(VARIABLES)}, timeout_s=10)
+        self.table.resync(
+            [one for one in listed.check("listing the channels").events if one["Event"] == "Status"]
+        )
 
     async def _devices(self, account: str, mailbox: str) -> list[str]:
         try:

@@ -66,7 +66,7 @@ class CallTable:
                 self.channels[unique] = replace(self.channels[unique], bridge="")
 
     def resync(self, channels: Iterable[Event]) -> None:
-        """What CoreShowChannels lists is what there is; what is known of those stays known."""
+        """What `Status` lists is what there is; what is known of those stays known."""
         listed = [event for event in channels if event.get("Uniqueid")]
         there = {event["Uniqueid"] for event in listed}
         for unique in [one for one in self.channels if one not in there]:
@@ -74,7 +74,7 @@ class CallTable:
         for event in listed:
             unique = event["Uniqueid"]
             seen = _seen(self.channels.get(unique, Channel(unique)), event, "")
-            self.channels[unique] = replace(seen, bridge=event.get("BridgeId", ""))
+            self.channels[unique] = replace(seen, bridge=event.get("BridgeID", ""))
 
     def calls(self) -> dict[str, list[Channel]]:
         """Channels by call id, first leg first; those of no dialplane call under `linked:<linkedid>`."""
@@ -107,7 +107,9 @@ def _seen(channel: Channel, event: Event, prefix: str) -> Channel:
         "connected": event.get(f"{prefix}ConnectedLineNum", ""),
         "exten": event.get(f"{prefix}Exten", ""),
     }
-    for line in event.get(f"{prefix}ChanVariable", "").split("\n"):
+    # Status states variables as Variable, events as ChanVariable (if manager.conf lists them in channelvars).
+    told = event.get(f"{prefix}ChanVariable", "") + "\n" + event.get(f"{prefix}Variable", "")
+    for line in told.split("\n"):
         variable, _, value = line.partition("=")
         if variable in VARIABLES:
             said[VARIABLES[variable]] = value

@@ -32,7 +32,7 @@ async def test_an_error_is_an_answer(ami: Ami) -> None:
 
 
 async def test_an_unknown_action_is_raised(ami: Ami) -> None:
-    with pytest.raises(NodeRefused, match="NoSuchThing.*Invalid/unknown command"):
+    with pytest.raises(NodeRefused, match=r"NoSuchThing.*Invalid/unknown command"):
         await ami.action("NoSuchThing")
 
 

@@ -106,11 +106,19 @@ async def test_spool_ships_each_line_once_whatever_happens(
 
 
 @pytest.mark.parametrize(
-    "line", [b"\xff\xfe\n", b"[]\n", b'{"event":"start"}\n', b'{"a":NaN}\n', b"\n", b'{"event":"x\\u0000","ts":1,"call":"c"}\n',
-            
-             b'{"event":"start","ts":1,"call":"c","x":"\\ud800"}\n', b'{"event":"start","ts":1e999,"call":"c"}\n',
-             b'{"event":"start","ts":1,"call":"c","x":1e999}\n']
-)  # fmt: skip
+    "line",
+    [
+        b"\xff\xfe\n",
+        b"[]\n",
+        b"\n",
+        b'{"event":"start"}\n',
+        b'{"a":NaN}\n',
+        b'{"event":"x\\u0000","ts":1,"call":"c"}\n',
+        b'{"event":"start","ts":1,"call":"c","x":"\\ud800"}\n',
+        b'{"event":"start","ts":1e999,"call":"c"}\n',
+        b'{"event":"start","ts":1,"call":"c","x":1e999}\n',
+    ],
+)
 async def test_a_bad_line_stops_nothing(tmp_path: Path, connection: store.Connection, line: bytes) -> None:
     path = write(tmp_path, WHOLE[:1], "edge_1.jsonl")
     with path.open("ab") as file:

@@ -65,9 +65,7 @@ def test_a_resync_is_the_truth(events: list[Event]) -> None:
     table = CallTable()
     for event in events:
         table.apply(event)
-    table.resync(
-        [channel("CoreShowChannel", "7.1", ChanVariable="DP_CALL=new\nDP_ACCOUNT=acme", BridgeId="")]
-    )
+    table.resync([channel("Status", "7.1", Variable="DP_CALL=new\nDP_ACCOUNT=acme", BridgeID="")])
     assert list(table.calls()) == ["new"]
     table.resync([])
     assert table.channels == {}
