@@ -17,6 +17,7 @@ from controller.errors import InputError
 # Harmonised services of social value (116 000 ...) and the short codes people know have 3 or 6 digits.
 _SHORT_RANGES = ((0, 1000, 3), (116000, 117000, 6))
 _E164_DIGITS = 15
+_LONGEST_INTERNATIONAL_PREFIX = 5
 # Where the national prefix may be left out, shorter numbers would swallow internal ones that do not exist.
 _SHORTEST_WITHOUT_PREFIX = 7
 
@@ -59,7 +60,11 @@ def numbering(country: str) -> Numbering:
     national = metadata.national_prefix
     if national:
         rules.append(Rule(f"_{national}[1-9]X!", f"+{code}", len(national)))
-    if not national or any(one.national_prefix_optional_when_formatting for one in metadata.number_format):
+    main = PhoneMetadata.metadata_for_region(
+        COUNTRY_CODE_TO_REGION_CODE[code][0]
+    )  # holds the formats of its code
+    formats = main.number_format if main is not None else ()
+    if not national or any(one.national_prefix_optional_when_formatting for one in formats):
         rules += [
             Rule("_" + "X" * length, f"+{code}", 0)
             for length in _lengths(metadata)
@@ -80,7 +85,16 @@ def _international_prefixes(metadata: PhoneMetadata) -> list[str]:
     if preferred:
         return [preferred.replace("~", "")]
     pattern = metadata.international_prefix or ""
-    return [one for one in re.split(r"\|(?![^(]*\))", pattern) if one.isdigit()]
+    if pattern.isdigit():
+        return [pattern]
+    # Countries with a prefix per carrier: the expression is small, so every text it could match is tried.
+    matches = re.compile(pattern).fullmatch
+    texts = (
+        f"{number:0{width}d}"
+        for width in range(2, _LONGEST_INTERNATIONAL_PREFIX + 1)
+        for number in range(10**width)
+    )
+    return [text for text in texts if matches(text)]
 
 
 @functools.cache

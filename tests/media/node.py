@@ -60,8 +60,8 @@ class MediaNode:
             part.mkdir(mode=0o777)
             part.chmod(0o777)
         shutil.copytree(BASE, self.etc, dirs_exist_ok=True)
-        for part in ("dialplane-local", "dialplane.d"):
-            (self.etc / part).mkdir()
+        for below in ("dialplane-local", "dialplane.d"):
+            (self.etc / below).mkdir()
         net = f"10.214.{(os.getpid() + next(_NETS)) % 250}"
         docker("network", "create", "--subnet", f"{net}.0/24", "--gateway", f"{net}.1", self.name)
         self.gateway, self.address = f"{net}.1", f"{net}.21"

@@ -56,8 +56,8 @@ def read(stream: BinaryIO) -> Sip | None:
         return None
     start = line.decode().strip()
     headers: list[tuple[str, str]] = []
-    while (line := stream.readline().decode().rstrip("\r\n")) != "":
-        name, _, value = line.partition(":")
+    while written := stream.readline().decode().rstrip("\r\n"):
+        name, _, value = written.partition(":")
         headers.append((name.strip().lower(), value.strip()))
     message = Sip(start, headers, "")
     length = int(message.get("content-length") or 0)

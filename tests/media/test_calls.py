@@ -242,6 +242,8 @@ def test_hold_and_dtmf(edge: Edge) -> None:
     seen = len(leg.responses)
     leg.send("INVITE", body=leg.audio.sdp("sendonly"))
     until(lambda: any(one.code == 200 for one in leg.responses[seen:]))
+    loud = phone.audio.loud
+    until(lambda: phone.audio.loud > loud + 10)  # the held one hears tones
     leg.send("INVITE", body=leg.audio.sdp())
     phone.hear(20)
     leg.bye()

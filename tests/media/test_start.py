@@ -91,3 +91,43 @@ def test_10_000_extensions_from_sqlite(asterisk_image: str, capsys: pytest.Captu
         assert seconds < 10
     finally:
         node.remove()
+
+
+def test_events_go_on_in_a_new_file_when_the_agent_takes_the_old_one(media: MediaNode, edge: Edge) -> None:
+    edge.call("*777").wait("final")
+    taken = (media.spool / "media.jsonl").rename(media.spool / "media.jsonl.1")
+    edge.call("*777").wait("final")
+    assert "dp.begin" in [one["eventtype"] for one in media.events()]
+    taken.unlink()
+
+
+def test_a_placed_call_asks_the_dialplan_like_any_other(media: MediaNode, edge: Edge) -> None:
+    edge.answers = {"alice1": "answer", "bob1": "answer"}
+    answer = ami(
+        media,
+        "Action: Originate\r\nChannel: PJSIP/edge/sip:alice1@acme.example\r\nContext: dp-originate\r\n"
+        "Exten: 102\r\nPriority: 1\r\nAsync: true\r\nVariable: PJSIP_HEADER(add,X-DP-Call)=placed-1\r\n"
+        "Variable: __DP_CALL=placed-1\r\nVariable: __DP_ACCOUNT=acme\r\nVariable: DP_CALLER=alice",
+    )
+    assert "Originate successfully queued" in answer
+    caller, called = edge.leg_to("alice1"), edge.leg_to("bob1")
+    assert {leg.invite.get("x-dp-call") for leg in (caller, called) if leg.invite} == {"placed-1"}
+    caller.hear(20)
+    called.hear(20)
+    caller.bye()
+    called.wait("BYE")
+
+
+def test_a_message_lamp_is_a_notify_through_the_edge(media: MediaNode, edge: Edge) -> None:
+    ami(
+        media,
+        "Action: PJSIPNotify\r\nURI: sip:alice1@acme.example\r\nVariable: Event=message-summary\r\n"
+        "Variable: Content-Type=application/simple-message-summary\r\nVariable: Content=Messages-Waiting: yes",
+    )
+    deadline = time.monotonic() + 10
+    while not edge.others and time.monotonic() < deadline:
+        time.sleep(0.05)
+    notify = edge.others[0]
+    assert notify.start.startswith("NOTIFY sip:alice1@acme.example")
+    assert notify.get("event") == "message-summary"
+    assert "Messages-Waiting: yes" in notify.body

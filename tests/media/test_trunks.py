@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from tests.media.node import MediaNode
 from tests.media.peer import Edge
 
 BOB = {"Caller": "bob", "Device": "bob1@acme.example"}
@@ -113,3 +114,17 @@ def test_from_a_trunk_nowhere_else(edge: Edge, dialled: str) -> None:
     leg = edge.call(dialled, Trunk="second")
     assert leg.wait("final").code == 404
     assert edge.invites == []
+
+
+def test_without_a_route_the_edge_is_asked_whose_number_it_is(edge: Edge, media: MediaNode) -> None:
+    media.cli("dialplan remove extension _X!@routes")
+    try:
+        edge.answers = {"+4930777": "answer"}
+        leg = edge.call("030777", **BOB)
+        leg.wait("200")
+        assert tried(edge) == [("", "+4930777")]
+        leg.bye()
+        edge.answers = {}
+        assert edge.call("030777", **BOB).wait("final").code == 404
+    finally:
+        media.cli("dialplan reload")

@@ -83,7 +83,10 @@ def test_an_extension_is_no_pattern_and_no_data(extension: str) -> None:
     [
         ("[a]\nexten => 1,1,Answer\n", {"a/1": "Answer()"}),
         ("[a]\nexten=>1,1,Answer() ; why\nsame => n,Echo()\n", {"a/1": "Answer()\nEcho()"}),
-        ("; x\n\n[a]\n  exten => 1,hint,Custom:1\n  same => 1,Hangup(17)", {"a/1": "hint:Custom:1\nHangup(17)"}),
+        (
+            "; x\n\n[a]\n  exten => 1,hint,Custom:1\n  same => 1,Hangup(17)",
+            {"a/1": "hint:Custom:1\nHangup(17)"},
+        ),
         (r"[a]" "\n" r"exten => 1,1,Return(a\;b)", {"a/1": r"Return(a\;b)"}),
         ("[a]\nexten => _0[1-9]X!,1,Goto(b,${EXTEN},1)", {"a/_0[1-9]X!": "Goto(b,${EXTEN},1)"}),
         ("[a]\nexten => 1,1,A()\nexten => 2,1,B()\nexten => 1,2,C()", {"a/1": "A()\nC()", "a/2": "B()"}),
