@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from controller.agent.server import Server
     from controller.agent.settings import Settings
     from controller.agent.state import State
+    from controller.calls.service import CallService
+    from controller.wire.ami import Ami
 
 
 def server_of(settings: Settings, state: State) -> Server:
-    """The server beside this agent. InputError: its secret cannot be read."""
+    """The server beside this agent, to be changed. InputError: its secret cannot be read."""
     from controller.entries import Kind
 
     if settings.kind is Kind.EDGE:
@@ -26,9 +28,15 @@ def server_of(settings: Settings, state: State) -> Server:
 
         return Edge(JsonRpc(settings.rpc_socket), state)
     from controller.agent.media import Media
+    from controller.wire.files import Directory
+
+    return Media(ami_of(settings, "system"), state, Directory(settings.files))
+
+
+def ami_of(settings: Settings, events: str) -> Ami:
+    """AMI of the server beside this agent, not connected yet. InputError: its secret cannot be read."""
     from controller.errors import InputError
     from controller.wire.ami import Ami
-    from controller.wire.files import Directory
 
     try:
         secret = settings.ami_secret_file.read_text().strip()
@@ -36,8 +44,24 @@ def server_of(settings: Settings, state: State) -> Server:
         raise InputError(
             f"AMI secret {settings.ami_secret_file}: {error.strerror}; `python -m controller.install media` makes it"
         ) from None
-    ami = Ami(settings.ami_host, settings.ami_port, settings.ami_user, secret, events="system")
-    return Media(ami, state, Directory(settings.files))
+    return Ami(settings.ami_host, settings.ami_port, settings.ami_user, secret, events=events)
+
+
+def calls_of(settings: Settings) -> CallService:
+    """What the agent does about calls, on connections of its own: records, commands, lamps."""
+    from controller.calls.service import CallService
+    from controller.entries import Kind
+    from controller.wire.jsonrpc import JsonRpc
+
+    edge = settings.kind is Kind.EDGE
+    return CallService(
+        node=settings.node,
+        dsn=settings.database,
+        spool=settings.spool,
+        state=settings.state,
+        ami=None if edge else ami_of(settings, "call,system"),
+        rpc=JsonRpc(settings.rpc_socket) if edge else None,
+    )
 
 
 def agent_of(settings: Settings) -> Agent:
@@ -51,10 +75,13 @@ def agent_of(settings: Settings) -> Agent:
 
 
 async def run(settings: Settings) -> None:
-    """Keep the node at the newest revision until cancelled."""
+    """Keep the node at the newest revision, and ship what its server says of calls, until cancelled."""
     agent = agent_of(settings)
+    calls = calls_of(settings)
     try:
-        await agent.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(agent.run(), name="agent")
+            tasks.create_task(calls.run(), name="calls")
     finally:
         await agent.server.close()
         await agent.store.close()

@@ -144,11 +144,16 @@ class EdgeCommands:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self.handlers: dict[str, Handler] = {"calls": self.calls, "hangup": self.hangup}
+        self.handlers: dict[str, Handler] = {"calls": self.calls, "hangup": self.hangup, "rpc": self.rpc}
 
     async def calls(self, arguments: Arguments) -> Result:
         """Live dialogs: `{"calls": {call id: [legs]}}`."""
         return {"calls": dialogs(await asyncio.to_thread(self._rpc.call, "dlg.list"))}
+
+    async def rpc(self, arguments: Arguments) -> Result:
+        """Any method of the edge's JSON-RPC, as an operator wants it: `{"result": ...}`."""
+        method, parameters = str(arguments["method"]), arguments["parameters"]
+        return {"result": await asyncio.to_thread(self._rpc.call, method, *parameters)}
 
     async def hangup(self, arguments: Arguments) -> Result:
         """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""

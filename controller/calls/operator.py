@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,12 @@ async def originate(connection: store.Connection, device: str, to: str, *, ring_
     }
     said = await store.ask(connection, row["node"], "originate", arguments, ring_s + 10)
     return str(said["call"])
+
+
+async def rpc(connection: store.Connection, node: str, method: str, parameters: Sequence[str]) -> Any:
+    """A method of an edge's JSON-RPC, by its agent; the errors are those of `store.ask`."""
+    said = await store.ask(connection, node, "rpc", {"method": method, "parameters": list(parameters)})
+    return said["result"]
 
 
 async def trace(connection: store.Connection, call: str) -> Trace:

@@ -241,3 +241,13 @@ async def devices_of_mailbox(connection: Connection, account: str, mailbox: str)
 def utc_now() -> dt.datetime:
     """The clock of the doors of this room."""
     return dt.datetime.now(dt.UTC)
+
+
+async def records(connection: Connection, account: str | None, limit: int) -> list[dict[str, Any]]:
+    """The newest call records, of one account or of all."""
+    rows = await connection.execute(
+        """SELECT * FROM control.call_records WHERE %(account)s::text IS NULL OR account = %(account)s
+        ORDER BY started_at DESC LIMIT %(limit)s""",
+        {"account": account, "limit": limit},
+    )
+    return await rows.fetchall()

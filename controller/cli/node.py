@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import closing
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import click
 
-from controller.cli.common import Group, database, document, format_option, rows, say
+from controller.calls import operator
+from controller.calls import store as calls
+from controller.cli.common import Group, chosen_url, database, document, format_option, rows, say
 from controller.errors import InputError
 from controller.revision import store, wait
 from controller.schema import nodes
+from controller.wire.jsonrpc import JsonRpc
 
 
 @click.group("node", cls=Group)
@@ -110,17 +114,27 @@ def _set_state(name: str, state: str) -> None:
 
 
 @click.command("rpc", context_settings={"ignore_unknown_options": True})
-@click.argument("socket_or_node")
+@click.argument("node")
 @click.argument("method")
 @click.argument("parameters", nargs=-1)
-def rpc_command(socket_or_node: str, method: str, parameters: tuple[str, ...]) -> None:
-    """Call a Kamailio RPC method on this machine's edge, by its socket, and print the answer as JSON.
+def rpc_command(node: str, method: str, parameters: tuple[str, ...]) -> None:
+    """Call a Kamailio RPC method on an edge and print the answer as JSON. Strings are written s:text.
+
+    NODE is the name of an edge, whose agent makes the call; or, on the edge itself, the path of its socket.
 
     \b
-    Example:
-      dialplane rpc /run/dialplane/kamailio.sock htable.get credential s:desk1@acme.example
+    Examples:
+      dialplane rpc edge1 htable.get number s:+4930555010
+      dialplane rpc /run/dialplane/kamailio.sock core.uptime
     """
-    from controller.wire.jsonrpc import JsonRpc
+    if "/" in node:
+        with closing(JsonRpc(Path(node))) as client:
+            answer = client.call(method, *parameters)
+    else:
+        answer = asyncio.run(_by_agent(chosen_url(), node, method, parameters))
+    click.echo(json.dumps(answer, indent=2))
 
-    with closing(JsonRpc(Path(socket_or_node))) as client:
-        click.echo(json.dumps(client.call(method, *parameters), indent=2))
+
+async def _by_agent(url: str, node: str, method: str, parameters: tuple[str, ...]) -> Any:
+    async with calls.connect(url) as connection:
+        return await operator.rpc(connection, node, method, parameters)
