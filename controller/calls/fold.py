@@ -101,6 +101,7 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
         return None
     for leg in legs:
         _close(leg, restarts.get(leg.node, ()))
+    _close_by_media(legs)
     main = next((leg for leg in legs if leg.kind in CALLER_LEGS), None)
     main = main or next((leg for leg in legs if leg.main), legs[0])
     edge = next((leg for leg in legs if leg.kind != "channel"), None)
@@ -109,15 +110,16 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
     media = channel.first if channel is not None else {}
     complete = all(leg.ended_at is not None for leg in legs)
     teller = channel if main.lost and channel is not None and not channel.lost else main
-    ended_at = _last(leg.ended_at for leg in legs if not leg.lost or leg is teller) if complete else None
+    # A phone that never took the call and is given up late does not make the call longer.
+    talked = [leg for leg in legs if leg is teller or (leg.answered_at is not None and not leg.lost)]
+    ended_at = _last(leg.ended_at for leg in talked) if complete else None
     cause = LOST if teller.lost else teller.cause
     answered_at = main.answered_at
     if ended_at is not None and answered_at is not None:
         answered_at = min(answered_at, ended_at)
     trunks = [leg for leg in legs if leg.first.get("trunk")]
-    direction = "internal"
-    if trunks:
-        direction = "inbound" if trunks[0].kind == "in" and trunks[0] is main else "outbound"
+    trunk = next((leg for leg in trunks if leg.answered_at is not None), trunks[-1] if trunks else None)
+    direction = "internal" if trunk is None else "inbound" if main in trunks else "outbound"
     started_at = min(leg.started_at for leg in legs)
     return Record(
         call_id=call_id,
@@ -136,8 +138,12 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
         else None,
         ended_by=(teller.by or None) if complete else None,
         edge=edge.node if edge else None,
-        media_node=channel.node if channel else (main.first.get("media") or None),
-        trunk=str(trunks[0].first["trunk"]) if trunks else None,
+        media_node=channel.node
+        if channel
+        else (main.first.get("media") or None)
+        if main.kind == "in"
+        else None,
+        trunk=str(trunk.first["trunk"]) if trunk else None,
         complete=complete,
         legs=[leg.text() for leg in legs],
         decisions=decisions,
@@ -210,6 +216,25 @@ def _close(leg: Leg, restarts: Iterable[dt.datetime]) -> None:
     after = [at for at in restarts if at > leg.started_at]
     if leg.ended_at is None and after:
         leg.ended_at, leg.cause, leg.lost = min(after), LOST, True
+
+
+def _close_by_media(legs: list[Leg]) -> None:
+    """A leg from a media node to a phone or trunk lives no longer than the node's channels of the call.
+
+    An edge states no end for a phone that was called, never answered a word and was cancelled. If it does state
+    one later, that is taken instead.
+    """
+    for node in {leg.node for leg in legs if leg.kind == "channel"}:
+        ends = [leg.ended_at for leg in legs if leg.node == node and leg.kind == "channel"]
+        for leg in legs:
+            if (
+                leg.kind == "out"
+                and leg.ended_at is None
+                and leg.first.get("media") == node
+                and None not in ends
+            ):
+                leg.ended_at = max(leg.started_at, *(at for at in ends if at is not None))
+                leg.by = "media"
 
 
 def cause_of(status: int) -> int:

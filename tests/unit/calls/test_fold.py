@@ -155,3 +155,41 @@ def test_a_refused_call_says_why() -> None:
     assert record is not None
     assert record.decisions[0]["text"] == "blocked: 403"
     assert record.ended_by == "edge"
+
+
+def test_the_trunk_is_the_one_that_took_the_call() -> None:
+    record = fold(
+        CALL,
+        [
+            edge(0, "start", 0),
+            edge(1, "start", 1, leg="out", id="2", trunk="a"),
+            edge(2, "failed", 2, leg="out", id="2", trunk="a", status=503),
+            edge(2, "start", 3, leg="out", id="3", trunk="b"),
+            edge(3, "answered", 4, leg="out", id="3", trunk="b", status=200),
+            edge(3, "answered", 5, status=200),
+            edge(4, "end", 6, leg="out", id="3", trunk="b", by="callee"),
+            edge(4, "end", 7, by="callee"),
+        ],
+    )
+    assert record is not None
+    assert (record.trunk, record.direction, record.complete) == ("b", "outbound", True)
+
+
+def test_a_straight_call_has_no_media_node() -> None:
+    record = fold(CALL, [edge(0, "start", 0, leg="straight", media="0"), edge(1, "failed", 1, status=480)])
+    assert record is not None
+    assert record.media_node is None
+    assert record.cause == 18
+
+
+def test_a_phone_that_never_said_a_word_keeps_no_record_open() -> None:
+    silent = edge(3, "start", 900, leg="out", id="1:9", device="lobby@acme.example")
+    record = fold(CALL, [*WHOLE, silent])
+    assert record is not None
+    assert record.complete
+    assert record.ended_at == T0 + dt.timedelta(seconds=10.03)
+    later = fold(CALL, [*WHOLE, silent, edge(32, "failed", 901, leg="out", id="1:9", status=408)])
+    assert later is not None
+    assert later.complete
+    assert later.legs[-1]["status"] == 408
+    assert later.ended_at == record.ended_at
