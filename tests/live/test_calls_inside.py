@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.live import stack
@@ -124,7 +126,9 @@ def test_attended_transfer(phones: Phones) -> None:
     ):
         answered = consultation.until(200)
         local, remote = (answered.headers(name)[0].rpartition("tag=")[2] for name in ("From", "To"))
-        replaces = f"{answered.headers('Call-ID')[0]}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
+        replaces = (
+            f"{answered.headers('Call-ID')[0].replace('@', '%40')}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
+        )
         desk = phones.run("call", DESK1, to="102", refer="104", replaces=replaces, talk_ms=700)
         there, first = carol.wait(), callee.wait()
     assert desk.ok, desk
@@ -141,17 +145,18 @@ def test_nobody_answers_then_the_message_is_played_back(phones: Phones) -> None:
         assert callee.wait().ok
     assert left.ok, left
     assert left.heard.get("other", 0) > 50, "the greeting was heard"
-    with phones.start("call", BOB, to="*98", talk_ms=14000, limit_s=40) as listener:
+    with phones.start("call", BOB, to="*98", talk_ms=30000, limit_s=50) as listener:
         listener.until(200)
-        listener.dtmf("4712#")
-        listener.dtmf("1")
+        for digits in ("4712#", "1"):
+            time.sleep(3)
+            listener.dtmf(digits)
         heard = listener.wait()
     assert heard.ok, heard
     assert heard.hears(DESK1) >= A_SECOND, heard
 
 
 def test_echo(phones: Phones) -> None:
-    bob = phones.run("call", BOB, to="*43", talk_ms=6000)
+    bob = phones.run("call", BOB, to="*43", talk_ms=28000, limit_s=45)  # the prompt first says what it is
     assert bob.ok, bob
     assert bob.hears(BOB) >= A_SECOND, bob
 
