@@ -128,6 +128,39 @@ def test_failover_to_the_next_target(make: Make, edge: Edge, net: str, how: str)
     assert caller.final(invite).status == 486
 
 
+@pytest.mark.parametrize("rings", [False, True])
+def test_a_node_dies_with_the_call_in_set_up(make: Make, edge: Edge, net: str, *, rings: bool) -> None:
+    caller, phone = make("desk1", 42), make("desk2", 59)
+    first, second = make("media1", 21, transport="tcp"), make("media2", 22, transport="tcp")
+    phone.register()
+    edge.put("target", "c1", f"media1={net}.21:5060,1000000 media2={net}.22:5060,1")
+    invite = caller.invite(f"sip:101@{DOMAIN}")
+    lost = first.expect("INVITE")
+    first.answer(lost, 100, "Trying")
+    if rings:
+        first.answer(lost, 180, "Ringing")
+        caller.expect(180)
+    first.invite(f"sip:desk2@{DOMAIN}", sign=False, headers=(("X-DP-Call", f"c-lost-{rings}"),))
+    ringing = phone.expect("INVITE")
+    phone.answer(ringing, 180)
+    first.expect(180)
+    began = time.monotonic()
+    first.close()
+    incoming = second.expect("INVITE", 4)
+    assert time.monotonic() - began < 1
+    assert dp(incoming)["X-DP-Call"] == dp(lost)["X-DP-Call"]
+    cancel = phone.expect("CANCEL")
+    phone.answer(cancel, 200)
+    phone.answer(ringing, 487)
+    phone.expect("ACK")
+    hang_up(caller, answered(caller, invite, second, incoming), second)
+    assert [e["event"] for e in edge.events(dp(lost)["X-DP-Call"])] == ["start", "answered", "end"]
+    assert [e["event"] for e in edge.events(f"c-lost-{rings}")] == ["start", "failed"]
+    assert edge.rpc("htable.dump", "taken") == []
+    assert edge.rpc("htable.dump", "asked") == []
+    phone.register(expires=0)
+
+
 def test_all_targets_down_are_tried_nevertheless(make: Make, edge: Edge, media: Endpoint) -> None:
     caller = make("desk1", 43)
     edge.put("down", "media1", "1")

@@ -33,11 +33,14 @@ def test_no_straight_call_with_nat_on_either_side(make: Make, edge: Edge, side: 
     media = make("media1", 21, transport="tcp")
     caller = make("desk1", 41, claims=PRIVATE if side == "caller" else None)
     called = make("lobby", 42, claims=PRIVATE if side == "called" else None)
+    other = make("lobby", 45)
     called.register()
+    other.register()
     invite = caller.invite(f"sip:103@{DOMAIN}")
     incoming = media.expect("INVITE")
     assert incoming.uri == "sip:103@voice.acme.dialplane.internal"
     assert called.silent(0.2)
+    assert other.silent(0.1)
     # The phone's own contact carries the way back: an in-dialog request of the media node reaches it.
     media.answer(incoming, 200, "OK")
     answer = caller.final(invite)
@@ -47,6 +50,7 @@ def test_no_straight_call_with_nat_on_either_side(make: Make, edge: Edge, side: 
     caller.answer(caller.expect("BYE"), 200)
     media.expect(200)
     called.register(expires=0)
+    other.register(expires=0)
 
 
 def test_phones_over_tcp_are_called_by_their_connection(make: Make, edge: Edge) -> None:
