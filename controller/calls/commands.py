@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from controller.calls.store import UNKNOWN
-from controller.calls.table import CallTable
+from controller.calls.table import VARIABLES, CallTable, Channel
 from controller.errors import DialplaneError, InputError, NodeRefused
 from controller.wire.ami import Ami, Event, OutcomeUnknown
 
@@ -68,26 +68,36 @@ class MediaCommands:
             "originate": self.originate,
         }
 
+    async def resync(self) -> None:
+        """Make the table what Asterisk lists now. It also tells what no event of the classes asked for does."""
+        listed = await self._ami.action("Status", {"Variables": ",".join(VARIABLES)}, timeout_s=10)
+        listed.check("listing the channels")
+        self._table.resync([one for one in listed.events if one["Event"] == "Status"])
+
+    async def _legs(self, call: str) -> list[Channel]:
+        await self.resync()
+        return self._table.calls().get(call, [])
+
     async def calls(self, arguments: Arguments) -> Result:
         """Live calls: `{"calls": {call id: [legs]}}`."""
-        if not self._ami.connected:
-            raise NodeRefused(f"AMI is away: {self._ami.last_error or 'not connected yet'}")
+        await self.resync()
         return {"calls": {call: [asdict(leg) for leg in legs] for call, legs in self._table.calls().items()}}
 
     async def hangup(self, arguments: Arguments) -> Result:
         """Hang up every leg of `call`; one receipt per leg."""
         receipts = []
-        for leg in self._table.calls().get(str(arguments["call"]), []):
+        for leg in await self._legs(str(arguments["call"])):
             try:
                 answer = await self._ami.action("Hangup", {"Channel": leg.name, "Cause": "16"})
-                receipts.append({"leg": leg.name, "ok": answer.ok, "text": answer.message})
+                over = answer.ok or answer.message.startswith("No such channel")  # with its peer, just before
+                receipts.append({"leg": leg.name, "ok": over, "text": answer.message})
             except OutcomeUnknown as error:
                 receipts.append({"leg": leg.name, "ok": None, "text": str(error)})
         return {"receipts": receipts}
 
     async def transfer(self, arguments: Arguments) -> Result:
         """Send the caller of `call` to `to`; the others are hung up by Asterisk."""
-        legs = self._table.calls().get(str(arguments["call"]), [])
+        legs = await self._legs(str(arguments["call"]))
         if not legs:
             return {"receipts": []}
         to = _dialled(arguments["to"])

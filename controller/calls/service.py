@@ -19,7 +19,7 @@ from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Resu
 from controller.calls.facts import Fact, restart
 from controller.calls.mwi import Lamps
 from controller.calls.spool import Spool
-from controller.calls.table import VARIABLES, CallTable
+from controller.calls.table import CallTable
 from controller.errors import DatabaseError, NodeError
 from controller.wire.ami import Ami, Event
 
@@ -56,10 +56,11 @@ class CallService:
         self._have_results = asyncio.Event()
         self.handlers: dict[str, Handler] = {}
         if ami is not None:
-            self.handlers |= MediaCommands(ami, self.table).handlers
+            media = MediaCommands(ami, self.table)
+            self.handlers |= media.handlers
             ami.on("*", self.table.apply)
             ami.on("FullyBooted", self._booted)
-            ami.on_connect(self._resync)
+            ami.on_connect(media.resync)
             Lamps(ami, self._devices)
         if rpc is not None:
             self.handlers |= EdgeCommands(rpc).handlers
@@ -141,13 +142,6 @@ class CallService:
         assert self._ami is not None  # noqa: S101 - started for media nodes only
         await self._ami.connect()
         await asyncio.Event().wait()
-
-    async def _resync(self) -> None:
-        assert self._ami is not None  # noqa: S101 - called by it
-        listed = await self._ami.action("Status", {"Variables": ",".join(VARIABLES)}, timeout_s=10)
-        self.table.resync(
-            [one for one in listed.check("listing the channels").events if one["Event"] == "Status"]
-        )
 
     async def _devices(self, account: str, mailbox: str) -> list[str]:
         try:

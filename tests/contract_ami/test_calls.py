@@ -41,9 +41,20 @@ async def test_one_call_from_first_to_last_event(ami: Ami) -> None:
     assert list(found) == ["abc-1"]
     assert {leg["account"] for leg in found["abc-1"]} == {"acme"}
     receipts = (await commands.hangup({"call": "abc-1"}))["receipts"]
-    assert receipts[0]["ok"] is True
+    assert [one["ok"] for one in receipts] == [True, True]
     await until(lambda: table.channels == {})
     assert (await commands.hangup({"call": "abc-1"})) == {"receipts": []}
+
+
+async def test_calls_are_known_without_events_of_the_dialplan(asterisk: RealAsterisk) -> None:
+    ami = Ami(asterisk.host, 5038, "dialplane", "contract", events="call,system")
+    commands = MediaCommands(ami, CallTable())
+    await ami.connect()
+    await ami.action("Originate", LIVE | {"Variable": ["__DP_CALL=abc-4"]})
+    await asyncio.sleep(0.3)
+    assert len((await commands.calls({}))["calls"]["abc-4"]) == 2
+    assert (await commands.hangup({"call": "abc-4"}))["receipts"][0]["ok"]
+    await ami.close()
 
 
 async def test_resync_finds_what_began_while_nobody_looked(
