@@ -176,6 +176,7 @@ def render_account(account: Account, system: System) -> str:
                 for device in account.devices
                 if device.caller_id and device.enabled
             ],
+            "trunks": _trunk_caller_ids(account.trunks),
             "mailboxes": [(box.mailbox, box.pin_digest) for box in account.mailboxes],
             "extensions": [
                 _line(one, users[one.user].permission if one.user else "internal", ringing, boxes)
@@ -226,6 +227,10 @@ def _step(step: Step, mailbox: str) -> Raw:
     """`action` or `action:target`; voicemail without a target is the user's own box."""
     target = step.target or (mailbox if step.action == "voicemail" else None)
     return name(f"{step.action}:{target}" if target else step.action)
+
+
+def _trunk_caller_ids(trunks: Iterable[Trunk]) -> list[tuple[Raw, str]]:
+    return [(name(data_key(one.name)), one.caller_id) for one in trunks if one.caller_id and one.enabled]
 
 
 def data_key(text: str) -> str:
@@ -290,9 +295,7 @@ def render_shared(system: System) -> str:
             "zone": system.zone,
             "countries": [_country(country, system, trunks) for country in sorted(system.countries)],
             "routes": routes((one for one in system.routes), trunks),
-            "trunks": [
-                (data_key(one.name), one.caller_id) for one in system.trunks if one.caller_id and one.enabled
-            ],
+            "trunks": _trunk_caller_ids(system.trunks),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from controller.desired.model import (
     Account,
@@ -56,11 +57,12 @@ ACME = Account(
     caller_id="+4930555000", domains=("acme.example",),
     users=(
         user("alice", "international"), user("bob"), user("carol-ann", "internal"),
-        user("eve", display=NASTY), user("loop"),
+        user("eve", display=NASTY), user("loop"), user("many"),
     ),
     devices=(
         device("alice1", "alice"), device("alice2", "alice", "+4930555011"), device("bob1", "bob"),
         device("carol1", "carol-ann"), device("eve-1", "eve"), device("loop1", "loop"),
+        *(device(f"one-of-the-many-devices-{number:02}", "many") for number in range(30)),
     ),
     extensions=(
         extension("101", "alice", VOICEMAIL, VOICEMAIL, VOICEMAIL),
@@ -68,6 +70,7 @@ ACME = Account(
         extension("103", "carol-ann", HANGUP, Step("announce", "vm-isonphone"), HANGUP),
         extension("104", "eve", HANGUP, BUSY, HANGUP),
         extension("105", "loop", HANGUP, HANGUP, Step("extension", "105")),
+        extension("106", "many", HANGUP, BUSY, HANGUP),
         service("*98", "voicemail_main"), service("*43", "echo"), service("*1", "announcement", "hello-world"),
         service("8101", "voicemail", "101"), service("8000", "number", "+4989777777"),
     ),
@@ -75,6 +78,17 @@ ACME = Account(
     mailboxes=(
         VoicemailBox("101", "alice", "Alice", None, None, None), VoicemailBox("102", "bob", "Bob", None, PIN, None),
     ),
+)  # fmt: skip
+
+
+# Own trunk, own route, no caller id of its own: the trunk's counts.
+SMALL = Account(
+    name="small", display_name="Small", cluster="c1", country="US", language="en", status="active", call_limit=None,
+    caller_id=None, domains=("small.example",), users=(user("sam", "international"),),
+    devices=(Device("sam1", "small.example", "sam", "0" * 32, "0" * 64, None, None, True),),
+    extensions=(extension("201", "sam", HANGUP, BUSY, HANGUP),),
+    trunks=(replace(trunk("own-pbx", "+12125550199"), account="small"),),
+    routes=(Route("1", "own-pbx", 10, 1),),
 )  # fmt: skip
 
 

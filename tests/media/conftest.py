@@ -35,7 +35,11 @@ def the_edge(media: MediaNode) -> Edge:
     edge = Edge(media.gateway)
     system = company.system(media.gateway, edge.port)
     media.hold(
-        {**dialplan.shared_dialplan(system), **dialplan.account_dialplan(company.ACME, system)},
+        {
+            **dialplan.shared_dialplan(system),
+            **dialplan.account_dialplan(company.ACME, system),
+            **dialplan.account_dialplan(company.SMALL, system),
+        },
         dialplan.mailboxes(company.ACME),
         dialplan.media_files(system),
     )

@@ -62,12 +62,24 @@ class MediaNode:
         shutil.copytree(BASE, self.etc, dirs_exist_ok=True)
         for below in ("dialplane-local", "dialplane.d"):
             (self.etc / below).mkdir()
-        net = f"10.214.{(os.getpid() + next(_NETS)) % 250}"
-        docker("network", "create", "--subnet", f"{net}.0/24", "--gateway", f"{net}.1", self.name)
+        net = self._network()
         self.gateway, self.address = f"{net}.1", f"{net}.21"
         for path, content in local_files(Local(self.address, SECRET)).items():
             (self.etc / "dialplane-local" / path).write_text(content)
         self.image = image
+
+    def _network(self) -> str:
+        """A network of its own: the first three octets of a /24 that nobody uses."""
+        for _ in range(20):
+            net = f"10.214.{(os.getpid() + next(_NETS)) % 250}"
+            try:
+                docker("network", "create", "--subnet", f"{net}.0/24", "--gateway", f"{net}.1", self.name)
+            except RuntimeError as error:
+                if "overlap" not in str(error):
+                    raise
+            else:
+                return net
+        raise RuntimeError("no free network in 10.214.0.0/16")
 
     def hold(self, dialplan: dict[str, str], mailboxes: dict[str, str], files: dict[str, str]) -> None:
         """Writes what the node holds, as its agent would."""

@@ -52,6 +52,15 @@ def test_all_devices_ring_and_the_others_stop(edge: Edge) -> None:
     phone.wait("BYE")
 
 
+def test_more_devices_than_a_line_holds(edge: Edge) -> None:
+    edge.answers = {"one-of-the-many-devices-00": "ring", "one-of-the-many-devices-29": "answer"}
+    leg = edge.call("106", **BOB)
+    leg.wait("200")
+    assert len(edge.invites) == 30
+    edge.leg_to("one-of-the-many-devices-00").wait("CANCEL")
+    leg.bye()
+
+
 def test_caller_gives_up_while_ringing(edge: Edge) -> None:
     edge.answers = {"alice1": "ring", "alice2": "ring"}
     leg = edge.call("101", **BOB)

@@ -70,6 +70,14 @@ def test_caller_id_of_device_before_account(edge: Edge) -> None:
     assert "<sip:+4930555000@" in edge.invites[1].get("from")
 
 
+def test_own_trunk_of_an_account_and_its_caller_id(edge: Edge) -> None:
+    edge.answers = {"trunk:own-pbx": "503", "trunk:first-1": "answer"}
+    leg = edge.call("2125550100", "small", Caller="sam", Device="sam1@small.example")
+    assert leg.wait("final").code == 503
+    assert tried(edge) == [("own-pbx", "+12125550100")]
+    assert "<sip:+12125550199@" in edge.invites[0].get("from")
+
+
 def test_own_number_stays_inside(edge: Edge) -> None:
     edge.answers = {"alice1": "answer"}
     leg = edge.call("03055 5010".replace(" ", ""), **BOB)
