@@ -26,16 +26,16 @@ def import_command(path: Path, check_only: bool) -> None:
     from controller.schema.importer import check, load, read_company
 
     company = read_company(path)
-    problems = check(company)
+    with database() as connection:
+        if not check_only:
+            counts = load(connection, company)
+            connection.commit()
+            click.echo(str(counts))
+            return
+        problems = check(company, connection)
     if problems:
         raise BadRows(problems)
-    if check_only:
-        click.echo(f"{path}: no problem found")
-        return
-    with database() as connection:
-        counts = load(connection, company)
-        connection.commit()
-    click.echo(str(counts))
+    click.echo(f"{path}: no problem found")
 
 
 @click.group("db", cls=Group)

@@ -135,7 +135,7 @@ def system(connection: Connection[Any]) -> System:
                   FROM public.nodes n
                   LEFT JOIN public.clusters c ON c.id = n.cluster_id
                   LEFT JOIN public.device_groups g ON g.id = n.device_group_id
-                 WHERE n.state <> 'disabled' ORDER BY n.name"""
+                 ORDER BY n.name"""
             )
         ),
         clusters=_names(connection, "SELECT name FROM public.clusters ORDER BY name"),

@@ -24,6 +24,7 @@ from controller.schema.database import place, refusal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = "dialplane.migrate"
+_READERS = ("dialplane_admin", "dialplane_controller", "dialplane_agent", "dialplane_reader")
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
@@ -90,7 +91,13 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
                 backend.init_database()
                 # A lock row can only be left over: ours is the only migration.
                 backend.break_lock()
-                return _apply(backend, _migrations(folder))
+                applied = _apply(backend, _migrations(folder))
+            # `db status` and `doctor` tell everybody who may read at all what is missing.
+            for role in _READERS:
+                if guard.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
+                    guard.execute(f"GRANT USAGE ON SCHEMA migration TO {role}")
+                    guard.execute(f"GRANT SELECT ON migration.applied TO {role}")
+            return applied
     except psycopg.Error as error:
         raise refusal(error, url) from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,9 +31,16 @@ def postgresql() -> Iterator[str]:
     server = get_server(folder, cleanup_mode="delete")
     url = str(server.get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
+        # Nothing here has to survive a crash of the machine.
+        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+            connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+        connection.execute("SELECT pg_reload_conf()")
         connection.execute(f"CREATE DATABASE {_TEMPLATE}".encode())
     migrate(make_conninfo(url, dbname=_TEMPLATE))
     yield url
+    # A checkpoint of databases that are thrown away would take longer than the tests: stop at once.
+    postmaster = int((folder / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGQUIT)
     server.cleanup()
     folder.parent.rmdir()
 
