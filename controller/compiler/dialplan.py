@@ -27,7 +27,9 @@ _CONTEXT = re.compile(r"\[([A-Za-z0-9._-]+)\]").fullmatch
 _EXTEN = re.compile(r"exten\s*=>?\s*([^,\s/$]+)\s*,\s*(\w+)\s*,\s*(.+)").fullmatch
 _SAME = re.compile(r"same\s*=>?\s*(\w+)\s*,\s*(.+)").fullmatch
 _APPLICATION = re.compile(r"[A-Za-z]\w*(?:\(.*\))?").fullmatch
-_USUAL = re.compile(r"exten => ([^,\s/$]+),(\d+),([A-Za-z]\w*\([^;]*\))").fullmatch
+_USUAL = re.compile(r"exten => ([^,\s/$]+),1,([A-Za-z]\w*\([^;]*\))").fullmatch
+# A character is 4 bytes at most: a line of so many needs no counting.
+_SHORT_CHARACTERS = MAX_LINE_BYTES // 4
 _COMMENT = re.compile(r"(?<!\\);.*")
 
 
@@ -42,10 +44,12 @@ def parse_dialplan(text: str, origin: str) -> dict[str, str]:
     """
     parser = _Parser(origin)
     for number, line in enumerate(text.split("\n"), 1):
-        # Nearly every line is of this form: one regular expression decides.
-        if (matched := _USUAL(line)) and parser.context:
-            parser.add(number, line, *matched.groups())
-        else:
+        # Nearly every line is a whole extension: one regular expression decides.
+        if (
+            len(line) > _SHORT_CHARACTERS
+            or not (matched := _USUAL(line))
+            or not parser.first(*matched.groups())
+        ):
             parser.read(number, line.strip())
     return parser.entries()
 
@@ -64,6 +68,15 @@ class _Parser:
         for key, hint in self.hints.items():
             self.found[key].insert(0, f"hint:{hint}")
         return {key: lines[0] if len(lines) == 1 else "\n".join(lines) for key, lines in self.found.items()}
+
+    def first(self, extension: str, application: str) -> bool:
+        """The only or first priority of an extension; False: this is not the place for one."""
+        key = f"{self.context}/{extension}"
+        if not self.context or key in self.found:
+            return False
+        self.extension = extension
+        self.found[key] = [application]
+        return True
 
     def read(self, number: int, line: str) -> None:
         """Any line: what is no extension, and extensions written in another way."""
@@ -89,8 +102,7 @@ class _Parser:
         key = f"{self.context}/{extension}"
         self.extension = extension
         lines = self.found.setdefault(key, [])
-        # A character is 4 bytes at most: only long lines need counting.
-        if len(application) * 4 > MAX_LINE_BYTES and len(application.encode()) > MAX_LINE_BYTES:
+        if len(application.encode()) > MAX_LINE_BYTES:
             raise self.wrong(number, line, f"longer than {MAX_LINE_BYTES} bytes, more than AMI can carry")
         if priority == "hint":
             if key in self.hints:
