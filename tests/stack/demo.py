@@ -72,9 +72,9 @@ def story(heading: str, before: str, call: Callable[[], tuple[str, bool]]) -> bo
         seen, fine = f"It did not work: {error}", False
     tell(seen)
     try:
-        record = stack.until(lambda: stack.newest_call(since), "a call record", limit_s=5)
+        record = stack.until(lambda: stack.newest_call(since), "a call record", limit_s=10)
     except AssertionError:
-        tell("No call record was written within 5 s.")
+        tell("No call record was written within 10 s.")
         return False
     assert record
     tell(sentence(record))
@@ -121,15 +121,15 @@ def main() -> int:
 
     def straight() -> tuple[str, bool]:
         with phones.answering(LOBBY) as [lobby]:
-            bob = phones.run("call", BOB, to="103", talk_ms=1500)
+            bob = phones.run("call", BOB, to="103", talk_ms=700)
             return both((bob, BOB, "Bob"), (lobby.wait(), LOBBY, "the lobby"))
 
     def two_devices() -> tuple[str, bool]:
         with (
             phones.answering(DESK1, ending="cancelled") as [desk],
-            phones.answering(APP1, ring_ms=1000) as [app],
+            phones.answering(APP1, ring_ms=600) as [app],
         ):
-            bob = phones.run("call", BOB, to="101", talk_ms=1500)
+            bob = phones.run("call", BOB, to="101", talk_ms=700)
             seen, fine = both((bob, BOB, "Bob"), (app.wait(), APP1, "Alice's app"))
             given_up = desk.wait()
         return f"{seen} Her desk phone {'rang and was called off' if given_up.ok else 'did not ring'}.", fine
@@ -137,20 +137,20 @@ def main() -> int:
     def inbound() -> tuple[str, bool]:
         with phones.answering(BOB) as [bob]:
             far = carrier_a.run(
-                "call", CARRIER, to="+4930555012", host="10.213.0.11", challenge=0, talk_ms=1500
+                "call", CARRIER, to="+4930555012", host="10.213.0.11", challenge=0, talk_ms=700
             )
             return both((far, CARRIER, "The outside caller"), (bob.wait(), BOB, "Bob"))
 
     def failover() -> tuple[str, bool]:
         with carrier_a.answering(CARRIER, answer=503) as [first], carrier_b.answering(CARRIER) as [second]:
-            bob = phones.run("call", BOB, to="0891234567", talk_ms=1500)
+            bob = phones.run("call", BOB, to="0891234567", talk_ms=700)
             refused = first.wait()
             seen, fine = both((bob, BOB, "Bob"), (second.wait(), CARRIER, "the far end"))
         return f"carrier-a {'said 503' if refused.called else 'was not asked'}. {seen}", fine
 
     def emergency() -> tuple[str, bool]:
         with carrier_a.answering(CARRIER) as [far]:
-            bob = phones.run("call", BOB, to="112", talk_ms=1000)
+            bob = phones.run("call", BOB, to="112", talk_ms=500)
             return both((bob, BOB, "Bob"), (far.wait(), CARRIER, "the emergency desk"))
 
     fine = [
