@@ -21,8 +21,9 @@ from controller.wire.jsonrpc import JsonRpc, Refusal, Request
 
 # A dump in one datagram: below it the answer (name, value, braces) stays under Kamailio's 128 kB.
 _LIST_LIMIT = 150
-# Keys compared in one go: new changes wait for it, some tens of milliseconds.
-_PAGE = 2_000
+# Keys compared in one go: new changes wait for it, some ten milliseconds.
+_PAGE = 500
+_FILL_PAGE = 2_000
 _ABSENT = "doesn't exist"
 
 
@@ -35,19 +36,20 @@ class Edge:
     def __init__(self, rpc: JsonRpc, state: State) -> None:
         self._rpc = rpc
         self._state = state
+        self._filled: dict[str, str] = {}
 
     async def close(self) -> None:
         """Close the socket."""
         self._rpc.close()
 
     async def started(self) -> str:
-        """Time of start and process id of the main process."""
+        """Time of start (full seconds), process id (1 in a container), and the moment its socket was made."""
         ask: list[Request] = [("core.uptime", ()), ("core.ps", ())]
         answers: list[Any] = await asyncio.to_thread(self._rpc.calls, ask)
         for answer in answers:
             if isinstance(answer, Refusal):
                 raise NodeRefused(f"core.uptime, core.ps: Kamailio refused: {answer.message}")
-        return f"{answers[0]['up_since']} pid {answers[1][0]}"
+        return f"{answers[0]['up_since']} pid {answers[1][0]} socket {self._rpc.made_ns()}"
 
     async def slice(self, table: str, after: str) -> tuple[Slice, str | None]:
         """A small table as a whole, from a dump; a big one by keys."""
@@ -58,10 +60,15 @@ class Edge:
             listed = self._listing(table)
             if listed is not None and self._state.count(table) <= _LIST_LIMIT:
                 return Slice(self._state.page(table, "", _LIST_LIMIT), listed), None
-        meant = self._state.page(table, after, _PAGE)
+        # An empty table, page after page of one pass: there is no use in reading it before it is filled.
+        if not after:
+            self._filled.pop(table, None)
+        filling = self._filled.get(table) == after if after else not self._count(table)
+        meant = self._state.page(table, after, _FILL_PAGE if filling else _PAGE)
         if not meant:
             return Slice({}, {}), None
-        if not after and not self._count(table):
+        if filling:
+            self._filled[table] = max(meant)
             return Slice(meant, dict.fromkeys(meant)), max(meant)
         return Slice(meant, self._read(table, list(meant))), max(meant)
 
@@ -134,6 +141,9 @@ class Edge:
         dumped = self._rpc.call("uac.reg_dump")
         rows: list[dict[str, Any]] = dumped if isinstance(dumped, list) else [dumped] if dumped else []
         return {row["l_uuid"]: _registration(row) for row in rows}
+
+    async def fill(self) -> None:
+        """Nothing: an empty table is filled by the comparison, without reading it first."""
 
     async def refill(self, table: str) -> str | None:
         """`htable.reload`; registrations have no such way that would keep the others."""

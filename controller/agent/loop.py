@@ -55,6 +55,7 @@ class Agent:
         self._group = state.get("group") or ""
         self._server_lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._news = asyncio.Event()
         self._verify_now = asyncio.Event()
         self._asked_again = False
         self._started: str | None = None
@@ -85,6 +86,8 @@ class Agent:
                 for change in step.changes:
                     self._failures.pop((change.table, change.key), None)
             self._retry_at = 0.0
+        # Only now is it known that what is held belongs to this database.
+        self._news.set()
         await self.finish()
 
     async def finish(self) -> bool:
@@ -148,6 +151,9 @@ class Agent:
         self._asked_again = False
         doubts, reason = self.state.doubts(), self.state.get("unverified")
         started = await self.server.started()
+        if reason == "snapshot":
+            async with self._server_lock:
+                await self.server.fill()
         revision = self.state.held()
         found: list[Difference] = []
         left: list[Difference] = []
@@ -267,6 +273,7 @@ class Agent:
 
     def _say(self, sentence: str) -> None:
         self.status = sentence
+        self._news.set()
         log.info("%s: %s", self.settings.node, sentence)
 
     def report(self) -> Report:
@@ -303,9 +310,11 @@ class Agent:
                 self._group = node.group
                 self._say(f"connected to the database, group {node.group}")
                 delay_s = _BACKOFF_S[0]
+                self._news.clear()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._listen())
                     tasks.create_task(self._work())
+                    tasks.create_task(self._tell())
             except* (DatabaseError, InputError, OSError) as group:
                 error = _first(group)
                 log.warning("%s: %s; the server goes on with what it holds", self.settings.node, error)
@@ -322,16 +331,23 @@ class Agent:
                 self._wake.set()
 
     async def _work(self) -> None:
-        """Catch up whenever woken, and report what changed; a sign of life at least every HEARTBEAT_S."""
+        """Catch up whenever woken."""
         self._wake.set()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_S / 2):
-                    await self._wake.wait()
-            if self._wake.is_set():
-                self._wake.clear()
-                await self.catch_up()
+            await self._wake.wait()
+            self._wake.clear()
+            await self.catch_up()
+            self._news.set()
+
+    async def _tell(self) -> None:
+        """Report what is new at once, and a sign of life every HEARTBEAT_S however long an operation takes."""
+        await self._news.wait()
+        while True:
+            self._news.clear()
             await self.store.report(self.report())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._news.wait()
 
     async def _beat(self) -> None:
         """The server: does it run, did it restart, is something still to be done."""

@@ -47,6 +47,10 @@ class Server(Protocol):
         """Keys the server holds beyond those meant, where slices cannot show them; 0 otherwise."""
         ...
 
+    async def fill(self) -> None:
+        """The state file holds a new snapshot: take it over in bulk where the server can. A comparison follows."""
+        ...
+
     async def refill(self, table: str) -> str | None:
         """Let the server read the whole table anew from the state file; a sentence if it would not."""
         ...

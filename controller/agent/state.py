@@ -139,6 +139,11 @@ class State:
         """Names of the dialplan contexts that hold an extension, in order."""
         return [str(row[0]) for row in self._all("SELECT DISTINCT context FROM line ORDER BY context", ())]
 
+    def line_count(self) -> int:
+        """How many dialplan lines there are."""
+        row = self._one("SELECT count(*) FROM line", ())
+        return 0 if row is None else int(row[0])
+
     def context(self, name: str) -> dict[str, str]:
         """The dialplan entries of one context."""
         return dict(
@@ -194,7 +199,8 @@ class State:
                 if len(chunk) >= _CHUNK:
                     flush()
             flush()
-            _put(db, {"held": revision, "digest": digest, "group": group})
+            # Numbers of another history say nothing: nothing is live until the comparison shows it.
+            _put(db, {"held": revision, "digest": digest, "group": group, "live": None})
             _doubt(db, "snapshot")
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")

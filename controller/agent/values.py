@@ -6,6 +6,7 @@ Formats: ARCHITECTURE.md, "Tables of a node".
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controller.errors import UnsafeValue
@@ -51,11 +52,18 @@ def lines(value: str) -> tuple[Line, ...]:
     return tuple(found)
 
 
-def joined(found: tuple[Line, ...]) -> str:
-    """The value of those lines: `joined(lines(value))` is the one way to write that value."""
+def joined(found: Iterable[Line]) -> str:
+    """The value of those lines: `joined(lines(value))` is the one way to write that value.
+
+    A priority that is missing in between is an empty line: it must not let the later ones slip up.
+    """
+    by_priority = {line.priority: line for line in found}
+    hint = by_priority.pop("hint", None)
+    last = max(map(int, by_priority), default=0)
+    rows = [by_priority.get(str(number)) for number in range(1, last + 1)]
     return "\n".join(
-        HINT + line.app if line.priority == "hint" else f"{line.app}({line.data})"
-        for line in sorted(found, key=lambda line: 0 if line.priority == "hint" else int(line.priority))
+        ([HINT + hint.app] if hint else [])
+        + [f"{row.app}({row.data})" if row is not None and row.app else "" for row in rows]
     )
 
 

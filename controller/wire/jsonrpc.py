@@ -80,6 +80,13 @@ class JsonRpc:
         """
         return list(self._exchange(requests, None))
 
+    def made_ns(self) -> int:
+        """When the server made its socket, ns since 1970. NodeUnreachable: there is none."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError as error:
+            raise self._unreachable(error) from None
+
     def close(self) -> None:
         """Close and remove the own address; safe to call twice."""
         with self._lock:

@@ -43,6 +43,7 @@ def told(meant: str | None, found: str | None) -> list[tuple[str, str]]:
         ("hint:h\nA()", "A()", [("Add", "hint")]),
         (None, "A()", [("Remove", "all")]),
         (None, None, []),
+        ("A()\nB()", "\nB()", [("Add", "1")]),
     ],
 )
 def test_an_extension_costs_what_differs(
@@ -141,7 +142,7 @@ def test_live_follows_held_only_when_nothing_waits(tmp_path: Path) -> None:
     doubts = state.doubts()
     state.load([("account", "a", "3")], 5)
     state.verified(doubts)
-    assert state.live() == 4
+    assert state.live() == 0
     state.verified(state.doubts())
     assert state.live() == 5
     state.close()
