@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 from controller.calls.store import UNKNOWN
@@ -32,8 +34,10 @@ _REASONS = {"0": "no such device", "1": "no answer", "3": "no answer", "5": "bus
 class Rpc(Protocol):
     """What is needed of controller.wire.jsonrpc.JsonRpc."""
 
-    def call(self, method: str, /, *params: Any) -> Any:
-        """One request's result."""
+    path: Path
+
+    def call(self, method: str, /, *params: Any, store_path: str | None = None) -> Any:
+        """One request's result; with `store_path` Kamailio writes its whole answer there instead."""
 
 
 async def run(handlers: Mapping[str, Handler], verb: str, arguments: Arguments) -> Result:
@@ -154,11 +158,30 @@ class EdgeCommands:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
+        self._one_at_a_time = asyncio.Lock()
         self.handlers: dict[str, Handler] = {"calls": self.calls, "hangup": self.hangup, "rpc": self.rpc}
 
     async def calls(self, arguments: Arguments) -> Result:
         """Live dialogs: `{"calls": {call id: [legs]}}`."""
-        return {"calls": dialogs(await asyncio.to_thread(self._rpc.call, "dlg.list"))}
+        return {"calls": await self._dialogs()}
+
+    async def _dialogs(self) -> dict[str, list[Result]]:
+        """By way of a file: some 60 dialogs fill a datagram, and an answer that does not fit is lost."""
+        answer = self._rpc.path.parent / f"dialogs-{os.getpid()}.json"
+
+        def listed() -> Any:
+            try:
+                self._rpc.call("dlg.list", store_path=str(answer))
+                return json.loads(answer.read_text(errors="replace")).get("result")
+            except (OSError, ValueError) as error:
+                raise NodeRefused(
+                    f"dlg.list: Kamailio's answer in {answer} cannot be read: {error}"
+                ) from None
+            finally:
+                answer.unlink(missing_ok=True)
+
+        async with self._one_at_a_time:
+            return dialogs(await asyncio.to_thread(listed))
 
     async def rpc(self, arguments: Arguments) -> Result:
         """Any method of the edge's JSON-RPC, as an operator wants it: `{"result": ...}`."""
@@ -168,7 +191,7 @@ class EdgeCommands:
     async def hangup(self, arguments: Arguments) -> Result:
         """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""
         receipts = []
-        found = dialogs(await asyncio.to_thread(self._rpc.call, "dlg.list"))
+        found = await self._dialogs()
         for leg in found.get(str(arguments["call"]), []):
             try:
                 if leg["state"] == "up":
