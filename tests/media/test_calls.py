@@ -292,6 +292,16 @@ def test_attended_transfer(edge: Edge) -> None:
     leg.bye()
 
 
+def test_transfer_to_a_call_of_another_node_is_refused_and_the_call_stays(edge: Edge) -> None:
+    leg, phone = talk(edge, "102", "bob1", **ALICE)
+    replaces = "elsewhere%3Bto-tag%3D1%3Bfrom-tag%3D2"
+    phone.send("REFER", f"Refer-To: <sip:103@acme.example?Replaces={replaces}>", f"Referred-By: {phone.local}")
+    until(lambda: any(one.method == "NOTIFY" and "404" in one.body for one in phone.requests))
+    leg.hear(30)
+    phone.hear(30)
+    leg.bye()
+
+
 def test_a_trunk_transfers_nobody(edge: Edge) -> None:
     leg, phone = talk(edge, "+4930555010", "alice1", Trunk="second")
     edge.answers["trunk:first-1"] = "answer"
