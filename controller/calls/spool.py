@@ -6,7 +6,8 @@ stays the same file, a new one under an old name is new, and shipping a line twi
 
 - A line without its end is not a line yet. If its writer died in it, the next line sticks to it: the whole one
   behind is taken, the torn one is stated as a `bad_line` of the node.
-- A file is removed when all of it is shipped and nothing was added for `keep_s`.
+- A file is removed when all of it is shipped and nothing was added for `keep_s`; Asterisk's one file, which has
+  no time in its name, is renamed first, and when it is bigger than MOST_BYTES.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from controller.calls.facts import NODE, Fact, parse
 
 READ_BYTES = 256 * 1024
+MOST_BYTES = 16 * 1024 * 1024
 BAD_LINE = "bad_line"
 _STARTS = (b'{"event"', b'{"eventtype"')
 
@@ -51,9 +53,7 @@ class Spool:
             file_id = f"{status.st_ino:x}-{hashlib.sha256(first).hexdigest()[:16]}"
             position = self._offsets.get(file_id, 0)
             if position >= status.st_size:
-                if position == status.st_size and time.time() - status.st_mtime > self._keep_s:
-                    path.unlink()
-                    self._offsets.pop(file_id, None)
+                self._put_away(path, file_id, status, position)
                 return
             file.seek(position)
             while True:
@@ -65,6 +65,15 @@ class Spool:
                     facts.extend(self._facts(line, file_id, position))
                     position += len(line)
                 yield file_id, position, facts
+
+    def _put_away(self, path: Path, file_id: str, status: os.stat_result, position: int) -> None:
+        """A shipped file that rests goes. Asterisk opens its one file for each line: it is renamed first."""
+        rests = time.time() - status.st_mtime > self._keep_s
+        if "_" not in path.stem and (rests or status.st_size > MOST_BYTES):
+            path.rename(path.with_name(f"{path.stem}_{int(time.time())}_{status.st_ino:x}{path.suffix}"))
+        elif rests and position == status.st_size:
+            path.unlink()
+            self._offsets.pop(file_id, None)
 
     def _facts(self, line: bytes, file_id: str, position: int) -> Iterator[Fact]:
         if not line.strip():

@@ -41,6 +41,10 @@ def write(folder: Path, facts: list[Fact], name: str) -> Path:
     return path
 
 
+def list_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl"))
+
+
 async def ship(connection: store.Connection, spool: Spool) -> int:
     count = 0
     for file_id, position, facts in spool.batches():
@@ -138,6 +142,26 @@ async def test_shipped_files_are_removed_when_they_rest(tmp_path: Path, connecti
     os.utime(path, (0, 0))
     await ship(connection, spool)
     assert not path.exists()
+
+
+async def test_the_file_of_asterisk_is_renamed_before_it_goes(
+    tmp_path: Path, connection: store.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.calls.spool.MOST_BYTES", 100)
+    media = [one for one in WHOLE if one.node == "media1"]
+    write(tmp_path, media[:5], "media.jsonl")
+    spool = Spool(tmp_path, "media1", tmp_path / "spool.json")
+    assert await ship(connection, spool) == 5
+    assert await ship(connection, spool) == 0
+    (renamed,) = list_files(tmp_path)
+    assert renamed.name.startswith("media_")
+    with renamed.open("a") as late:
+        late.write(json.dumps(media[5].detail) + "\n")
+    write(tmp_path, media[6:], "media.jsonl")
+    assert await ship(connection, spool) == len(media) - 5
+    os.utime(renamed, (0, 0))
+    await ship(connection, spool)
+    assert not renamed.exists()
 
 
 async def test_a_database_away_loses_nothing(
