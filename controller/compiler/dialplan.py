@@ -131,6 +131,7 @@ class _Caller(NamedTuple):
     extension: str
     mailbox: str
     display_name: str
+    language: str | None
 
 
 class _Line(NamedTuple):
@@ -179,6 +180,7 @@ def render_account(account: Account, system: System) -> str:
                     shown.get(user.name, ""),
                     boxes.get(user.name, ""),
                     user.display_name[:_MAX_NAME],
+                    user.language,
                 )
                 for user in account.users
                 if user.enabled
@@ -282,13 +284,14 @@ def account_dialplan(account: Account, system: System) -> dict[str, str]:
 
 def mailboxes(account: Account) -> dict[str, str]:
     """`mailbox@account` -> JSON with `fullname`, `email`, `pin` (SHA-1 of mailbox@account:pin), `language`."""
+    languages = {user.name: user.language for user in account.users if user.language}
     return {
         f"{box.mailbox}@{account.name}": _to_json(
             {
                 "fullname": box.display_name,
                 "email": box.email,
                 "pin": box.pin_digest,
-                "language": box.language or account.language,
+                "language": box.language or languages.get(box.user or "", account.language),
             }
         )
         for box in account.mailboxes

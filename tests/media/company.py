@@ -27,7 +27,7 @@ PIN = hashlib.sha1(b"102@acme:4711").hexdigest()
 def user(
     name: str, permission: str = "national", display: str | None = None, caller_id: str | None = None
 ) -> User:
-    return User(name, display or name.title(), None, caller_id, permission, True)
+    return User(name, display or name.title(), "de" if name == "eve" else None, caller_id, permission, True)
 
 
 def device(name: str, owner: str, caller_id: str | None = None) -> Device:

@@ -171,6 +171,12 @@ def test_hostile_text_stays_text(edge: Edge, media: MediaNode) -> None:
     assert shown is not None
     name = shown.get("from").rpartition(" <")[0].strip('"').replace('\\"', '"').replace("\\\\", "\\")
     assert name == NASTY
+    caller = next(
+        line.split()[0]
+        for line in media.cli("core show channels").splitlines()
+        if "from-edge" in line or "dp-user" in line
+    )
+    assert "Language: de" in media.cli(f"core show channel {caller}")
     leg.bye()
 
 
@@ -295,7 +301,9 @@ def test_attended_transfer(edge: Edge) -> None:
 def test_transfer_to_a_call_of_another_node_is_refused_and_the_call_stays(edge: Edge) -> None:
     leg, phone = talk(edge, "102", "bob1", **ALICE)
     replaces = "elsewhere%3Bto-tag%3D1%3Bfrom-tag%3D2"
-    phone.send("REFER", f"Refer-To: <sip:103@acme.example?Replaces={replaces}>", f"Referred-By: {phone.local}")
+    phone.send(
+        "REFER", f"Refer-To: <sip:103@acme.example?Replaces={replaces}>", f"Referred-By: {phone.local}"
+    )
     until(lambda: any(one.method == "NOTIFY" and "404" in one.body for one in phone.requests))
     leg.hear(30)
     phone.hear(30)

@@ -152,6 +152,13 @@ def test_mailbox_values_are_json() -> None:
     }
 
 
+def test_language_of_the_user_before_that_of_the_account() -> None:
+    account = replace(ACME, users=(replace(ALICE, language="fr"), ACME.users[1]))
+    entries = dialplan.account_dialplan(account, SYSTEM)
+    assert entries["account-acme/:user:alice"].endswith(",Alice,fr)")
+    assert json.loads(dialplan.mailboxes(account)["101@acme"])["language"] == "fr"
+
+
 def test_endpoints_of_several_edges() -> None:
     system = replace(SYSTEM, nodes=(Node("e2", "edge", "g1", "10.0.0.2", 5061, 1), *SYSTEM.nodes))
     text = dialplan.media_files(system)["pjsip-edges.conf"]
