@@ -18,7 +18,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from controller.errors import DialplaneError
+from controller.errors import DialplaneError, InputError
 
 EXIT_CODES = """\
 Exit codes: 0 done or in sync, 1 failure, 2 usage, 3 changes pending or drift, 4 refused as unsafe,
@@ -67,9 +67,17 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def chosen_url() -> str:
     """The database named by --database or DIALPLANE_DATABASE, else the embedded one, which is said."""
-    from controller.schema.database import url_from
+    from psycopg.conninfo import conninfo_to_dict
 
-    chosen = url_from(click.get_current_context().find_root().params.get("database"))
+    from controller.schema.database import VARIABLE, url_from
+
+    option = click.get_current_context().find_root().params.get("database")
+    chosen = url_from(option)
+    if option and conninfo_to_dict(chosen.url).get("password"):
+        raise InputError(
+            "--database: a password there shows in the process list; "
+            f"put it into the file that PGPASSFILE names (~/.pgpass), or the whole address into {VARIABLE}"
+        )
     if chosen.embedded:
         say("no database is named: using the embedded one (--database or DIALPLANE_DATABASE names another)")
     return chosen.url
