@@ -24,6 +24,7 @@ test: check stack ## everything, from nothing: check, then contract and live tes
 	$(BIN)/pytest -q $(wildcard tests/contract tests/live)
 
 bench: venv ## the figures: bench.json and a table; fails when a bound is missed
+	@$(PREPARE)
 	$(BIN)/python -m tests.bench
 
 demo: stack ## the whole thing, told as a story with real calls; leaves the stack running

@@ -1,0 +1,23 @@
+"""`python -m tests.bench [NAMES...]`: the promises with numbers, measured. One benchmark per file, named in REGISTRY.
+
+Everything runs on this machine in containers without a network: their loopback addresses, and Unix sockets on a shared
+folder, are all that leads from one to another.
+"""
+
+from __future__ import annotations
+
+# Name -> module with `measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]`. Run in this order: those that need
+# a quiet machine first, those that share the big database after one another.
+REGISTRY = {
+    "invite_per_second": "tests.bench.invite",
+    "register_per_second": "tests.bench.register",
+    "start_of_the_command": "tests.bench.command",
+    "fill_empty_edge": "tests.bench.fill_edge",
+    "compile_from_nothing": "tests.bench.compile",
+    "row_to_live": "tests.bench.row_to_live",
+    "memory": "tests.bench.memory",
+    "restart_edge": "tests.bench.restart",
+}
+# Accounts, with 10 devices each.
+SIZES = (1_000, 10_000, 100_000)
+DEVICES = 10

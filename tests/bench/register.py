@@ -1,0 +1,35 @@
+"""Registrations per second with authentication, against a bare registrar: REGISTER, 401, REGISTER, 200."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tests.bench.figures import Figure
+from tests.bench.lab import Lab, say
+from tests.bench.signalling import BARE, DEVICES, EDGE, PHONE, Run, compare, signalling
+
+PAIRS = 7
+REGISTRATIONS = 20_000
+
+
+def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
+    """DEVICES phones behind one address and port register again and again."""
+    place = signalling(lab)
+    runs: dict[str, list[Run]] = {EDGE: [], BARE: []}
+    for server in runs:
+        place.run(server, "register", PHONE, count=50, at_once=1, port=5080)
+    for number in range(PAIRS):
+        # The order changes from pair to pair, so that a drift of the machine favours neither.
+        for server, done in sorted(runs.items(), reverse=bool(number % 2)):
+            done.append(place.run(server, "register", PHONE, count=REGISTRATIONS, port=5080))
+        say(
+            f"register {number + 1}/{PAIRS}: "
+            + ", ".join(f"{done[-1].per_s:.0f}/s" for done in runs.values())
+        )
+    yield from compare(
+        "register_per_second",
+        runs[EDGE],
+        runs[BARE],
+        "registrations/s",
+        f"{DEVICES:,} devices, SHA-256, stored to SQLite",
+    )

@@ -1,0 +1,171 @@
+"""Our edge and the bare script side by side on loopback addresses, and SIPp on the same processors.
+
+One network namespace without a way out holds both servers and SIPp; only one server has calls at a time. Figures are
+ratios: runs alternate, and the median of the pairs counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from controller.agent.state import State
+from controller.install import edge_files
+from controller.schema import synthetic
+from tests.bench.figures import Figure, median
+from tests.bench.lab import ROOT, Failed, Lab, say
+from tests.bench.processes import container_id, cpu_s
+
+EDGE, BARE = "127.0.0.11", "127.0.0.12"
+MEDIA, PHONE = "127.0.0.21", "127.0.0.31"
+DEVICES = 1_000
+ACCOUNT, DOMAIN = "bench000000", "bench000000.example"
+# Calls or registrations under way at once: enough to keep both processors busy, too few for queues to overflow.
+AT_ONCE = 40
+RATIO = 0.9
+_MEMORY = ("-m", "768", "-M", "16")
+
+
+class Run(NamedTuple):
+    """Finished calls or registrations per second, and the server's processor time for each in microseconds."""
+
+    per_s: float
+    cpu_us: float
+    retransmissions: int
+
+
+class Signalling:
+    """Both servers, running, with DEVICES credentials each."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.folder = lab.folder / "sip"
+        (self.folder / "spool").mkdir(parents=True)
+        mount = ("-v", f"{self.folder}:{self.folder}")
+        shutil.copytree(ROOT / "tests/bench/scenarios", self.folder / "scenarios")
+        self._configure()
+        say("signalling: our edge, the bare script, SIPp")
+        self.sipp = lab.start("sipp", "phones", *mount)
+        self.servers = {}
+        for name, config in ((EDGE, "edge/kamailio.cfg"), (BARE, "bare.cfg")):
+            self.servers[name] = lab.start(
+                f"kamailio-{name.rsplit('.', 1)[1]}", "edge", *mount, "--entrypoint", "kamailio",
+                command=["-DD", "-E", "-f", f"{self.folder}/{config}", "-Y", str(self.folder), *_MEMORY],
+                network=f"container:{self.sipp}",
+            )  # fmt: skip
+        self._ids = {name: container_id(lab, container) for name, container in self.servers.items()}
+        self._runs = itertools.count(1)
+        for server in self.servers:
+            self._ready(server)
+
+    def _configure(self) -> None:
+        listen = [
+            {"transport": kind, "address": EDGE, "port": 5060, "advertise": None} for kind in ("udp", "tcp")
+        ]
+        files = edge_files(
+            {
+                "listen": listen, "advertised": f"{EDGE}:5060", "log_stderror": True,
+                "state_db": f"{self.folder}/state.db", "location_db": f"{self.folder}/edge.db",
+                "spool": f"{self.folder}/spool", "rpc_socket": f"{self.folder}/edge.sock", "agent_group": "root",
+                "tls_config": f"{self.folder}/edge/tls.cfg",
+            }
+        )  # fmt: skip
+        shutil.copytree(ROOT / "kamailio", self.folder / "edge")
+        for name, text in files.items():
+            (self.folder / "edge" / name).write_text(text)
+        bare = (ROOT / "tests/bench/bare.cfg").read_text()
+        (self.folder / "bare.cfg").write_text(bare.replace("__FOLDER__", str(self.folder)))
+        state = State(self.folder / "state.db")
+        state.load(entries(), 1)
+        state.close()
+        for name in ("edge.db", "bare.db"):
+            with sqlite3.connect(self.folder / name) as connection:
+                connection.executescript((ROOT / "kamailio/location.sql").read_text())
+            connection.close()
+        with (self.folder / "devices.csv").open("w") as stream:
+            stream.write("SEQUENTIAL\n")
+            for n in range(1, DEVICES + 1):
+                secret = synthetic.password(f"d{n}@{DOMAIN}")
+                stream.write(f"d{n};{DOMAIN};[authentication username=d{n} password={secret}]\n")
+
+    def _ready(self, server: str) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self.run(server, "register", PHONE, count=5, at_once=1)
+            except Failed as error:
+                if time.monotonic() > deadline or not self.lab.running(self.servers[server]):
+                    raise Failed(f"{server}: {error}\n{self.lab.logs(self.servers[server])}") from None
+                time.sleep(0.5)
+            else:
+                return
+
+    def answer(self, address: str, transport: str) -> None:
+        """A SIPp that answers every call there, until the lab is removed."""
+        self.lab.execute(
+            self.sipp, "sh", "-c",
+            f"exec sipp -sn uas -t {transport} -i {address} -p 5060 -nostdin >/dev/null 2>&1 &",
+        )  # fmt: skip
+        time.sleep(1)
+
+    def run(self, server: str, scenario: str, source: str, *, count: int, at_once: int = AT_ONCE, transport: str = "u1",
+            port: int = 5060) -> Run:  # fmt: skip
+        """So many calls or registrations through that server. Failed when one of them fails."""
+        where = f"{self.folder}/run-{next(self._runs)}.csv"
+        before = cpu_s(self._ids[server])
+        self.lab.execute(
+            self.sipp, "sipp", f"{server}:5060", "-sf", f"{self.folder}/scenarios/{scenario}.xml",
+            "-inf", f"{self.folder}/devices.csv", "-t", transport, "-i", source, "-p", str(port),
+            "-r", "20000", "-l", str(at_once), "-m", str(count), "-nostdin", "-timeout", "60", "-timeout_error",
+            "-trace_stat", "-stf", where, "-fd", "1", "-cid_str", f"%u-{time.time_ns()}@%s",
+        )  # fmt: skip
+        used = cpu_s(self._ids[server]) - before
+        with Path(where).open() as stream:
+            last = list(csv.DictReader(stream, delimiter=";"))[-1]
+        # Date, time and seconds since 1970, separated by tabs.
+        began, ended = (float(last[name].split()[-1]) for name in ("StartTime", "CurrentTime"))
+        done = int(last["SuccessfulCall(C)"])
+        if done != count:
+            raise Failed(f"{scenario} through {server}: {done} of {count} succeeded")
+        return Run(done / (ended - began), used / done * 1_000_000, int(last["Retransmissions(C)"]))
+
+
+def entries() -> Iterator[tuple[str, str, str]]:
+    """What an edge holds of one account: no limit is set, nothing is blocked."""
+    yield "account", ACCOUNT, "cluster=bench;status=active;country=DE"
+    yield "domain", DOMAIN, ACCOUNT
+    yield "media_node", MEDIA, "media1"
+    yield "target", "bench", f"media1={MEDIA}:5060,10"
+    yield "emergency", "DE:112", "1"
+    for n in range(1, DEVICES + 1):
+        secret = f"d{n}:{DOMAIN}:{synthetic.password(f'd{n}@{DOMAIN}')}".encode()
+        md5, sha256 = hashlib.md5(secret).hexdigest(), hashlib.sha256(secret).hexdigest()
+        yield "credential", f"d{n}@{DOMAIN}", f"account={ACCOUNT};user=u{n};md5={md5};sha256={sha256}"
+        yield "straight", f"{100 + n}@{DOMAIN}", f"d{n}@{DOMAIN}"
+
+
+def signalling(lab: Lab) -> Signalling:
+    """The one of this run; benchmarks share it."""
+    return lab.shared("signalling", Signalling)
+
+
+def compare(name: str, ours: Sequence[Run], bare: Sequence[Run], unit: str, note: str) -> Iterator[Figure]:
+    """Both rates, processor time, and the ratio with its bound."""
+    rates = [median([run.per_s for run in side]) for side in (ours, bare)]
+    costs = [median([run.cpu_us for run in side]) for side in (ours, bare)]
+    again = [sum(run.retransmissions for run in side) for side in (ours, bare)]
+    cost = f"{costs[0]:.0f} us of processor time each against {costs[1]:.0f}; repeated messages {again[0]}, {again[1]}"
+    yield Figure(f"{name}.edge", rates[0], unit, note=note)
+    yield Figure(f"{name}.bare", rates[1], unit, note=cost)
+    ratios = [a.per_s / b.per_s for a, b in zip(ours, bare, strict=True)]
+    pairs = " ".join(f"{one:.2f}" for one in sorted(ratios))
+    yield Figure(
+        f"{name}.ratio", median(ratios), "x", RATIO, at_least=True, note=f"median of the pairs {pairs}"
+    )

@@ -1,0 +1,211 @@
+"""A database of many accounts with its servers: the edge that holds every device, the media nodes of one cluster.
+
+Above PER_CLUSTER accounts, accounts spread evenly over clusters, as the design says: no media node holds every account.
+The media nodes that run are those of the first cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import psycopg
+
+from controller.schema import synthetic
+from tests.bench import DEVICES
+from tests.bench.lab import Failed, Lab, say
+from tests.bench.processes import Peak, container_id
+
+PER_CLUSTER = 10_000
+EDGE, MEDIA = "edge1", ("media1", "media2")
+_ADDRESS = {"edge1": "127.0.0.11", "media1": "127.0.0.21", "media2": "127.0.0.22"}
+
+# Runs in the controller's image: the same code and Python as `dialplane apply`.
+_COMPILE = """
+import json, sys, time
+from controller import pipeline
+from controller.schema.database import connect
+if __name__ == "__main__":
+    with connect(sys.argv[1]) as connection:
+        began = time.monotonic()
+        plan = pipeline.make_plan(connection, everything=True)
+        made = time.monotonic()
+        print(json.dumps({"plan_s": made - began, "changes": plan.summary.total()}), flush=True)
+        sys.stdin.readline()
+        began = time.monotonic()
+        pipeline.publish(connection, plan, author="bench", reason="everything")
+        connection.commit()
+        print(json.dumps({"publish_s": time.monotonic() - began}), flush=True)
+"""
+
+
+class World:
+    """`accounts` with DEVICES devices each. Every step is made once, when first asked for."""
+
+    def __init__(self, lab: Lab, accounts: int) -> None:
+        self.lab = lab
+        self.accounts = accounts
+        self.devices = accounts * DEVICES
+        self.clusters = -(-accounts // PER_CLUSTER)
+        self.database = f"bench{accounts}"
+        self.containers: dict[str, str] = {}
+        self.compiled: dict[str, float] = {}
+        self._connections: list[psycopg.Connection[Any]] = []
+
+    def close(self) -> None:
+        """Close the connections; the lab removes the containers."""
+        for connection in self._connections:
+            connection.close()
+
+    def connect(self, role: str) -> psycopg.Connection[Any]:
+        """A connection in autocommit mode, closed with the world."""
+        connection = psycopg.connect(self.lab.postgres.url(self.database, role), autocommit=True)
+        self._connections.append(connection)
+        return connection
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def compile(self) -> dict[str, float]:
+        """Fill the rows, then plan and publish everything: plan_s, publish_s, changes, rss_mb (peak), processes."""
+        if self.compiled:
+            return self.compiled
+        self._fill()
+        say(f"{self.devices:,} devices: compiling and publishing everything")
+        postgres = self.lab.postgres
+        name = self.lab.start(
+            f"compile-{self.accounts}",
+            "controller",
+            "-i",
+            *postgres.mount,
+            "--entrypoint",
+            "sleep",
+            command=["600"],
+        )
+        with Peak(container_id(self.lab, name)) as peak:
+            said = self.lab.execute(
+                name, "/opt/dialplane/bin/python", "-c", _COMPILE, postgres.inside(self.database, "admin"),
+                stdin="\n", timeout_s=400,
+            )  # fmt: skip
+        self.lab.remove(name)
+        for line in said.splitlines():
+            self.compiled |= json.loads(line)
+        self.compiled |= {"rss_mb": peak.rss_mb, "processes": peak.processes}
+        say(f"{self.devices:,} devices: {self.compiled}")
+        return self.compiled
+
+    def run(self) -> None:
+        """Start the servers with their agents and the controller; return when all is live and verified."""
+        if self.containers:
+            return
+        self.compile()
+        say(f"{self.accounts:,} accounts: starting {EDGE}, {', '.join(MEDIA)} and the controller")
+        for node in (EDGE, *MEDIA):
+            self.containers[node] = self.node(node)
+        self.containers["controller"] = self.lab.start(
+            f"controller-{self.accounts}", "controller", *self.lab.postgres.mount,
+            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'controller')}",
+            command=["dialplane", "controller", "run", "--auto"],
+        )  # fmt: skip
+        self.wait_verified(self.newest(), limit_s=300)
+
+    def node(self, node: str) -> str:
+        """Start a node's container: server and agent."""
+        image = "edge" if node == EDGE else "media"
+        return self.lab.start(
+            f"{node}-{self.accounts}", image, *self.lab.postgres.mount, *node_environment(node, self.devices),
+            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'agent')}",
+        )  # fmt: skip
+
+    def newest(self) -> int:
+        """Number of the newest revision."""
+        with psycopg.connect(self.lab.postgres.url(self.database, "admin")) as connection:
+            row = connection.execute("SELECT coalesce(max(id), 0) FROM control.revisions").fetchone()
+        return int(row[0]) if row else 0
+
+    def wait_verified(self, revision: int, limit_s: float, nodes: tuple[str, ...] = (EDGE, *MEDIA)) -> float:
+        """Until these nodes report everything compared at that revision; seconds waited."""
+        began = time.monotonic()
+        statement = """
+            SELECT count(*) FROM control.node_state
+             WHERE node = ANY (%s) AND revision >= %s AND verified_revision >= %s AND pending = 0
+               AND last_error IS NULL"""
+        with psycopg.connect(self.lab.postgres.url(self.database, "admin"), autocommit=True) as connection:
+            connection.execute("LISTEN dialplane_node")
+            while True:
+                row = connection.execute(statement, (list(nodes), revision, revision)).fetchone()
+                waited = time.monotonic() - began
+                if row and row[0] == len(nodes):
+                    return waited
+                if waited > limit_s or not all(self.lab.running(name) for name in self.containers.values()):
+                    raise Failed(
+                        f"{', '.join(nodes)}: not verified after {waited:.0f} s: {self._why(connection, nodes)}"
+                    )
+                for _ in connection.notifies(timeout=1.0, stop_after=1):
+                    pass
+
+    def _why(self, connection: psycopg.Connection[Any], nodes: tuple[str, ...]) -> str:
+        rows = connection.execute(
+            "SELECT node, revision, verified_revision, pending, last_error FROM control.node_state"
+        ).fetchall()
+        logs = [self.lab.logs(self.containers[node]) for node in nodes if node in self.containers]
+        return "\n".join([str(rows), *logs])
+
+    def _fill(self) -> None:
+        say(f"{self.devices:,} devices: filling the rows")
+        postgres = self.lab.postgres
+        postgres.create(self.database)
+        with psycopg.connect(postgres.url(self.database, "postgres")) as connection:
+            # No triggers: the log of changes and the audit of a mass import are not what is measured here.
+            connection.execute("SET session_replication_role = replica")
+            synthetic.fill(connection, self.accounts, DEVICES)
+            for number in range(1, self.clusters):
+                connection.execute(
+                    "INSERT INTO public.clusters (name) VALUES (%s)", (f"{synthetic.CLUSTER}{number}",)
+                )
+            connection.execute(
+                """
+                UPDATE public.accounts a SET cluster_id = c.id
+                  FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM public.clusters) c
+                 WHERE a.id %% %s = c.place AND c.place > 0""",
+                (self.clusters,),
+            )
+        add_nodes(psycopg.connect(postgres.url(self.database, "admin"), autocommit=True))
+        with psycopg.connect(postgres.url(self.database, "postgres"), autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+
+
+def add_nodes(connection: psycopg.Connection[Any]) -> None:
+    """Rows of the edge and of the media nodes, and what they belong to."""
+    with connection:
+        connection.execute("INSERT INTO public.device_groups (name) VALUES ('phones')")
+        connection.execute(
+            "INSERT INTO public.clusters (name) VALUES (%s) ON CONFLICT DO NOTHING", (synthetic.CLUSTER,)
+        )
+        connection.execute(
+            """
+            INSERT INTO public.nodes (name, kind, device_group_id, address)
+            SELECT %s, 'edge', id, %s FROM public.device_groups""",
+            (EDGE, _ADDRESS[EDGE]),
+        )
+        for name in MEDIA:
+            connection.execute(
+                """
+                INSERT INTO public.nodes (name, kind, cluster_id, address)
+                SELECT %s, 'media', id, %s FROM public.clusters WHERE name = %s""",
+                (name, _ADDRESS[name], synthetic.CLUSTER),
+            )
+
+
+def node_environment(node: str, devices: int) -> tuple[str, ...]:
+    """Options of `docker run` for a node; an edge's memory goes with the devices it holds."""
+    options = {"DIALPLANE_NODE": node, "ADDRESS": _ADDRESS[node], "DIALPLANE_AMI_USER": "agent"}
+    if node == EDGE:
+        # About 1.1 kB of shared memory per device for its three entries; loading reads a table into private memory.
+        options["KAMAILIO_SHM_MB"] = str(256 + devices // 600)
+        options["KAMAILIO_PKG_MB"] = str(64 + devices // 500)
+    return (
+        *(part for name, value in options.items() for part in ("-e", f"{name}={value}")),
+        "--hostname",
+        node,
+    )
