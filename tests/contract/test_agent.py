@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import json
+import shutil
+import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from controller.agent.loop import Agent
@@ -17,6 +23,7 @@ from controller.agent.state import State
 from controller.agent.store import Store
 from controller.entries import Kind
 from controller.schema.database import embedded
+from controller.wire.files import fingerprints
 from tests.contract.conftest import Place, eventually
 from tests.contract.control import Control, made
 
@@ -24,22 +31,21 @@ KEY = "account-acme/101"
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return embedded(tmp_path_factory.mktemp("pg") / "data")
+def cluster() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="dpc-pg-"))
+    folder.chmod(0o755)  # the embedded server runs as a user of its own
+    # It stops at exit, and exit handlers run last first: the folder goes after it.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return embedded(folder / "data")
 
 
 @pytest.fixture
 def control(cluster: str) -> Iterator[Control]:
-    import uuid
-
-    import psycopg
-    from psycopg.conninfo import make_conninfo
-
     name = f"a{uuid.uuid4().hex[:8]}"
     with psycopg.connect(cluster, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     url = cluster.replace("/postgres?", f"/{name}?")
-    assert name in url, make_conninfo(cluster)
+    assert name in url
     made(url)
     control = Control(url)
     yield control
@@ -170,10 +176,6 @@ async def test_a_removed_extension_is_put_back(media_agent: Running) -> None:
 async def test_an_edited_base_file_is_told(edge: Place, control: Control, tmp_path: Path) -> None:
     (tmp_path / "kamailio.cfg").write_text("a")
     running = Running(edge, control, (tmp_path,))
-    import json
-
-    from controller.wire.files import fingerprints
-
     edge.state.put(base=json.dumps(fingerprints([tmp_path])))
     running.start()
     try:
