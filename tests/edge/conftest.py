@@ -87,7 +87,10 @@ def edge(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     seed(node.state, company(net))
     node.start()
     yield node
+    log = node.log()
     node.stop()
+    # A wrong assignment or expression of the script is a defect of ours, whoever provoked it.
+    assert not [line for line in log.splitlines() if "core/lvalue" in line or "core/rvalue" in line]
 
 
 Make = Callable[..., Endpoint]

@@ -74,6 +74,12 @@ def test_a_replayed_nonce_is_stale(make: Make) -> None:
     assert phone.expect(200)
 
 
+def test_a_caller_without_domain_has_nowhere_to_sign_in(make: Make) -> None:
+    phone = make("desk1", 59)
+    phone.send("INVITE", f"sip:103@{DOMAIN}", from_="<tel:+4930123>;tag=1")
+    assert phone.expect(403)
+
+
 def test_nobody_registers_for_another(make: Make) -> None:
     phone = make("desk1", 56)
     registrar = f"sip:{DOMAIN}"

@@ -373,7 +373,7 @@ def test_inbound_numbers_become_e164(
     assert edge.events()[-1]["caller"] == "+15551234"
 
 
-def test_inbound_refusals(make: Make, edge: Edge) -> None:
+def test_inbound_refusals(make: Make, edge: Edge, net: str) -> None:
     carrier = make("x", 31, "carrier.example")
     for number, status, reason in (
         ("4999", 404, "number"), ("4930555098", 403, "suspended"), ("4930-1", 484, "number")
@@ -383,6 +383,9 @@ def test_inbound_refusals(make: Make, edge: Edge) -> None:
         assert edge.events()[-1]["reason"] == reason
     carrier.send("REGISTER", f"sip:{DOMAIN}")
     assert carrier.expect(403)
+    edge.put("trunk_address", f"{net}.35", "taken-away")
+    orphan = make("x", 35, "carrier.example")
+    assert orphan.final(orphan.invite(f"sip:4930555010@{edge.address}", sign=False)).status == 404
 
 
 @pytest.mark.parametrize(
