@@ -254,7 +254,7 @@ remove() {
       docker compose --profile '*' down --volumes --remove-orphans --timeout 3
     fi
     for image in $(docker image ls --filter label=org.dialplane.image --quiet | sort -u); do
-      docker image rm -f "$image" >/dev/null
+      docker image rm -f "$image" >/dev/null 2>&1 || say "Image $image stays: another container runs it"
     done
     docker image prune -f --filter label=org.dialplane.image >/dev/null
     if [ "$(docker image ls --quiet --filter "label=$LABEL" "$BASE")" ] || [ -e "$STACK/pulled-base" ]; then
