@@ -64,6 +64,20 @@ async def test_two_nodes_ship_one_call_at_once(database: str, connection: store.
             assert (record["cause"], record["duration_ms"], len(record["legs"])) == (16, 10030, 4)
 
 
+async def test_the_later_half_sees_what_the_earlier_wrote(
+    database: str, connection: store.Connection
+) -> None:
+    halves = [[one for one in WHOLE if one.node == node] for node in ("edge1", "media1")]
+    async with store.connect(database) as other:
+        async with connection.transaction():
+            await store.ship(connection, halves[0])
+            later = asyncio.create_task(store.ship(other, halves[1]))
+            await asyncio.sleep(0.3)
+        await later
+    (record,) = await records(connection)
+    assert len(record["legs"]) == 4
+
+
 async def test_lines_from_before_the_call_was_known_come_late(connection: store.Connection) -> None:
     for fact in reversed(WHOLE):
         await store.ship(connection, [fact])
