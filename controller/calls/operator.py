@@ -165,7 +165,7 @@ async def originate(connection: store.Connection, device: str, to: str, *, ring_
     return str(said["call"])
 
 
-async def rpc(connection: store.Connection, node: str, method: str, parameters: Sequence[str]) -> Any:
+async def rpc(connection: store.Connection, node: str, method: str, parameters: Sequence[str | int]) -> Any:
     """A method of an edge's JSON-RPC, by its agent; the errors are those of `store.ask`."""
     said = await store.ask(connection, node, "rpc", {"method": method, "parameters": list(parameters)})
     return said["result"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -118,23 +119,24 @@ def _set_state(name: str, state: str) -> None:
 @click.argument("method")
 @click.argument("parameters", nargs=-1)
 def rpc_command(node: str, method: str, parameters: tuple[str, ...]) -> None:
-    """Call a Kamailio RPC method on an edge and print the answer as JSON. Strings are written s:text.
+    """Call a Kamailio RPC method on an edge and print the answer as JSON. Whole numbers are written i:5.
 
     NODE is the name of an edge, whose agent makes the call; or, on the edge itself, the path of its socket.
 
     \b
     Examples:
-      dialplane rpc edge1 htable.get number s:+4930555010
+      dialplane rpc edge1 htable.get number +4930555010
       dialplane rpc /run/dialplane/kamailio.sock core.uptime
     """
+    typed = [int(one[2:]) if re.fullmatch(r"i:-?\d+", one) else one for one in parameters]
     if "/" in node:
         with closing(JsonRpc(Path(node))) as client:
-            answer = client.call(method, *parameters)
+            answer = client.call(method, *typed)
     else:
-        answer = asyncio.run(_by_agent(chosen_url(), node, method, parameters))
+        answer = asyncio.run(_by_agent(chosen_url(), node, method, typed))
     click.echo(json.dumps(answer, indent=2))
 
 
-async def _by_agent(url: str, node: str, method: str, parameters: tuple[str, ...]) -> Any:
+async def _by_agent(url: str, node: str, method: str, parameters: list[str | int]) -> Any:
     async with calls.connect(url) as connection:
         return await operator.rpc(connection, node, method, parameters)

@@ -13,7 +13,7 @@ from tests.live import stack
 from tests.live.company import BOB, DESK1
 from tests.live.phones import Phones
 
-RPC = ("dialplane", "rpc", "/run/dialplane/kamailio.sock")
+RPC = ("dialplane", "rpc", "edge1")
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def on_media(node: str) -> str:
 
 
 def rpc(*words: str) -> stack.Done:
-    return stack.execute("edge1", *RPC, *words)
+    return stack.execute("ops", *RPC, *words, user="dialplane")
 
 
 def states() -> dict[str, dict[str, object]]:
@@ -101,17 +101,21 @@ def test_two_people_applying_at_once_publish_once() -> None:
 @pytest.mark.parametrize(
     ("node", "command"),
     [
-        ("edge1", (*RPC, "htable.delete", "number", "s:+4930555011")),
-        ("edge1", (*RPC, "htable.sets", "number", "s:+4930555011", "s:globex")),
-        ("edge1", (*RPC, "htable.sets", "number", "s:+4930999", "s:acme")),
-        ("media1", ("asterisk", "-rx", "dialplan remove extension 101@account-acme")),
-        ("media1", ("asterisk", "-rx", "dialplan add extension 101,1,NoOp() into account-acme replace")),
-        ("media1", ("asterisk", "-rx", "dialplan add extension 666,1,NoOp() into account-acme")),
+        ("edge1", ("ops", *RPC, "htable.delete", "number", "+4930555011")),
+        ("edge1", ("ops", *RPC, "htable.sets", "number", "+4930555011", "globex")),
+        ("edge1", ("ops", *RPC, "htable.sets", "number", "+4930999", "acme")),
+        ("media1", ("media1", "asterisk", "-rx", "dialplan remove extension 101@account-acme")),
+        (
+            "media1",
+            ("media1", "asterisk", "-rx", "dialplan add extension 101,1,NoOp() into account-acme replace"),
+        ),
+        ("media1", ("media1", "asterisk", "-rx", "dialplan add extension 666,1,NoOp() into account-acme")),
     ],
 )
 def test_a_change_by_hand_is_found_and_repaired(node: str, command: tuple[str, ...]) -> None:
     repaired = int(str(states()[node]["repaired"]))
-    done = stack.execute(node, *command)
+    service, *words = command
+    done = stack.execute(service, *words, user="dialplane" if service == "ops" else "root")
     assert done.exit == 0, str(done)
     found = stack.dialplane("verify", expect=3)
     assert node in found.out
@@ -183,11 +187,11 @@ def test_a_drained_node_is_live_at_commit() -> None:
     try:
         stack.sql("UPDATE nodes SET state = 'draining' WHERE name = 'media1'")
         stack.until(
-            lambda: "media1" not in rpc("htable.get", "target", "s:c1").out, "media1 takes no new calls", 5
+            lambda: "media1" not in rpc("htable.get", "target", "c1").out, "media1 takes no new calls", 5
         )
     finally:
         stack.dialplane("node", "resume", "media1")
-    stack.until(lambda: "media1" in rpc("htable.get", "target", "s:c1").out, "media1 takes calls again", 5)
+    stack.until(lambda: "media1" in rpc("htable.get", "target", "c1").out, "media1 takes calls again", 5)
 
 
 def test_an_apply_and_a_rollback_drop_no_call(phones: Phones) -> None:
