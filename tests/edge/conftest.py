@@ -109,3 +109,17 @@ def make(edge: Edge, net: str) -> Iterator[Make]:
     yield one
     for endpoint in made:
         endpoint.close()
+
+
+@pytest.fixture
+def clean(edge: Edge, net: str) -> None:
+    """One target, nothing down, nothing blocked, before each test."""
+    edge.rpc("htable.flush", "down")
+    edge.rpc("htable.flush", "block")
+    edge.put("target", "c1", f"media1={net}.21:5060,10")
+
+
+@pytest.fixture
+def media(make: Make) -> Endpoint:
+    """Media node media1."""
+    return make("media1", 21, transport="tcp")
