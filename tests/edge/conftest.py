@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,10 @@ def make(edge: Edge, net: str) -> Iterator[Make]:
     yield one
     for endpoint in made:
         endpoint.close()
+    # The next test's node has the same address: the edge must not write to the connection of this one's.
+    deadline = time.monotonic() + 2
+    while edge.rpc("core.tcp_info")["opened_connections"] and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 @pytest.fixture
