@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +69,7 @@ def test_messages_do_not_depend_on_how_reads_cut_them(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     got = [
         headers(message)
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in itertools.pairwise(edges)
         for message in frames.feed(STREAM[start:end])
     ]
     assert frames.greeting == "Asterisk Call Manager/11.0.0"
