@@ -35,7 +35,7 @@ node() { # SERVER COMMAND INSTALL-ARGUMENTS...
   shift 2
   passwords "$server"
   shared "$server" /var/lib/dialplane "/var/lib/$server" /var/spool/dialplane /var/spool/dialplane/calls
-  (umask 007 && cd / && as_dialplane /opt/dialplane/bin/python -m controller.install "$@")
+  (umask 007 && cd / && as_dialplane dialplane agent install "$@")
   (umask 007 && as_dialplane dialplane agent prepare)
   # SQLite makes files 0644 at most, and a reader of a file in WAL mode writes beside it.
   find /var/lib/dialplane "/var/lib/$server" -maxdepth 1 -name '*.db*' -user dialplane -exec chmod g+rw {} +

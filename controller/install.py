@@ -1,8 +1,8 @@
 """A node's own files: where it listens, its secrets, its empty registration store. Made once, at installation.
 
-`python -m controller.install edge --address 198.51.100.1` writes below /etc/kamailio and /var/lib/kamailio;
-`python -m controller.install media --address 198.51.100.21` below /etc/asterisk. Safe to run again: secrets and
-registrations stay. Needs no database. The fixed files (`kamailio/`, `asterisk/`) are copied by whoever installs.
+`dialplane agent install edge --address 198.51.100.1` writes below /etc/kamailio and /var/lib/kamailio;
+`dialplane agent install media --address 198.51.100.21` below /etc/asterisk. Safe to run again: secrets and
+registrations stay. Needs no database. With `--base` the fixed files of `kamailio/` or `asterisk/` come along.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 
 from controller.compiler.media_local import Local, local_files
 from controller.errors import InputError
-from controller.share import templates_dir
+from controller.share import share_dir, templates_dir
 
 
 def edge_files(variables: dict[str, Any]) -> dict[str, str]:
@@ -62,20 +62,48 @@ def kept_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
+def base_files(server: str, folder: Path) -> list[Path]:
+    """Copy the fixed configuration files of `kamailio` or `asterisk` into `folder`; those that were written."""
+    written = []
+    for source in sorted(share_dir(server).iterdir()):
+        if source.suffix not in (".cfg", ".conf", ".sql"):
+            continue
+        target = folder / source.name
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            _write(target, source.read_text(), 0o644)
+            written.append(target)
+    return written
+
+
+_base_option = click.option(
+    "--base", is_flag=True, help="Copy the fixed configuration files too (packaged servers)."
+)
+
+
 @click.group()
 def main() -> None:
-    """Make a node's own files."""
+    """Make the files of this machine's edge or media node, at installation. Safe to run again."""
 
 
 @main.command()
+@_base_option
 @click.option("--address", required=True, help="Where it listens for SIP, and what it tells phones.")
 @click.option("--variables", type=click.Path(exists=True, path_type=Path), help="YAML over defaults.yaml.")
 @click.option(
     "--configuration", type=click.Path(path_type=Path), default=Path("/etc/kamailio"), show_default=True
 )
 @click.option("--set", "more", multiple=True, metavar="NAME=YAML", help="One variable.")
-def edge(address: str, variables: Path | None, configuration: Path, more: tuple[str, ...]) -> None:
-    """Files of an edge: local.cfg, tls.cfg, the store of registrations."""
+def edge(
+    base: bool, address: str, variables: Path | None, configuration: Path, more: tuple[str, ...]
+) -> None:
+    """Files of an edge: local.cfg, tls.cfg, the store of registrations.
+
+    \b
+    Example:
+      dialplane agent install edge --address 198.51.100.1 --base
+    """
+    if base:
+        base_files("kamailio", configuration)
     own = {
         "listen": [
             {"transport": kind, "address": address, "port": 5060, "advertise": None}
@@ -96,6 +124,7 @@ def edge(address: str, variables: Path | None, configuration: Path, more: tuple[
 
 
 @main.command()
+@_base_option
 @click.option("--address", required=True, help="Where it listens for SIP of the edges.")
 @click.option("--external-address", help="What others see, behind 1:1 NAT.")
 @click.option("--local-net", help="CIDR that is reached without that NAT.")
@@ -110,13 +139,21 @@ def edge(address: str, variables: Path | None, configuration: Path, more: tuple[
     help="The agent's AMI secret; made when missing.",
 )
 def media(
-    address: str, external_address: str | None, local_net: str | None, configuration: Path, secret_file: Path
+    base: bool,
+    address: str,
+    external_address: str | None,
+    local_net: str | None,
+    configuration: Path,
+    secret_file: Path,
 ) -> None:
-    """Files of a media node: dialplane-local/."""
+    """Files of a media node: dialplane-local/, the AMI secret.
+
+    \b
+    Example:
+      dialplane agent install media --address 198.51.100.21 --base
+    """
+    if base:
+        base_files("asterisk", configuration)
     local = Local(address, kept_secret(secret_file), external_address=external_address, local_net=local_net)
     for name, content in local_files(local).items():
         _write(configuration / "dialplane-local" / name, content, 0o640)
-
-
-if __name__ == "__main__":
-    main()

@@ -42,7 +42,7 @@ def ami_of(settings: Settings, events: str) -> Ami:
         secret = settings.ami_secret_file.read_text().strip()
     except OSError as error:
         raise InputError(
-            f"AMI secret {settings.ami_secret_file}: {error.strerror}; `python -m controller.install media` makes it"
+            f"AMI secret {settings.ami_secret_file}: {error.strerror}; `dialplane agent install media` makes it"
         ) from None
     return Ami(settings.ami_host, settings.ami_port, settings.ami_user, secret, events=events)
 

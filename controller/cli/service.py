@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from controller import install
 from controller.cli.common import Group, chosen_url
 
 
@@ -20,6 +21,9 @@ def _log() -> None:
 @click.group("agent", cls=Group)
 def agent_command() -> None:
     """The process beside a server, the only one that changes it. Configured by environment (see the guide)."""
+
+
+agent_command.add_command(install.main, "install")
 
 
 @agent_command.command("prepare")
