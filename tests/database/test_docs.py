@@ -1,0 +1,41 @@
+"""The schema page is current, and the SQL of the guide runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from controller.schema.pages import schema_page
+
+COMPANY = """
+    INSERT INTO accounts (name, display_name, cluster_id, country)
+    SELECT 'acme', 'Acme GmbH', id, 'DE' FROM clusters"""
+DOCS = Path(__file__).parents[2] / "controller" / "docs"
+
+
+def test_the_schema_page_is_made_from_the_database(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        page = schema_page(connection)
+    assert (DOCS / "schema.md").read_text() == page, "run: dialplane db docs > controller/docs/schema.md"
+
+
+def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
+    new_database: Callable[..., str],
+) -> None:
+    blocks = re.findall(r"^```sql\n(.*?)^```", (DOCS / "guide.md").read_text(), re.M | re.S)
+    assert blocks
+    with psycopg.connect(new_database()) as connection:
+        for number, block in enumerate(blocks):
+            connection.execute(block.encode())
+            if number == 0:  # the rows of the servers; then comes the first company
+                connection.execute(COMPANY)
+        held = connection.execute("SELECT tbl, key, value FROM control.entries ORDER BY tbl").fetchall()
+    # What is live at commit is published by the rows' own triggers.
+    assert held == [
+        ("block", "account:acme:+88213", "fraud"),
+        ("flag", "dnd/acme/alice", "1"),
+        ("target", "c1", "media1=198.51.100.21:5060,5"),
+    ]
