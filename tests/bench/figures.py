@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,6 +20,8 @@ class Figure:
     bound: float | None = None
     at_least: bool = False
     note: str = ""
+    # Load average of the last minute when it was made: others on the machine show there.
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     @property
     def held(self) -> bool | None:
@@ -48,6 +51,7 @@ def write(figures: Sequence[Figure], path: Path) -> None:
                     "held": one.held,
                     "better": "higher" if one.at_least else "lower",
                     "note": one.note,
+                    "load": round(one.load, 1),
                 }
                 for one in figures
             ],

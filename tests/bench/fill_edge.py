@@ -24,14 +24,20 @@ _SUPERVISOR = ("supervisorctl", "-c", "/run/supervisord.conf")
 # What the compiler makes of a device, without the rows behind it.
 _PUBLISH = """
 WITH revision AS (
-    INSERT INTO control.revisions (id, state, digest, author, reason)
-    SELECT max(id) + 1, 'configuration', 'bench', 'bench', 'an edge to fill' FROM control.revisions RETURNING id)
+    INSERT INTO control.revisions (id, state, base, digest, author, reason)
+    SELECT max(id) + 1, 'configuration', max(id), 'bench', 'bench', 'an edge to fill' FROM control.revisions
+    RETURNING id),
+made AS (
+    SELECT format('d%%s@bench%%s.example', n %% 10, lpad((n / 10)::text, 6, '0')) AS key,
+           format('account=bench%%s;user=u%%s;md5=%%s;sha256=%%s', lpad((n / 10)::text, 6, '0'), n %% 10, md5(n::text),
+                  encode(sha256(n::text::bytea), 'hex')) AS value,
+           format('bench%%s', lpad((n / 10)::text, 6, '0')) AS account, revision.id AS revision
+      FROM generate_series(1, %s) AS n, revision),
+changes AS (
+    INSERT INTO control.changes (revision, kind, scope, tbl, key, account, new, reason)
+    SELECT revision, 'edge', '*', 'credential', key, account, value, 'bench' FROM made)
 INSERT INTO control.entries (kind, scope, tbl, key, value, account, revision)
-SELECT 'edge', '*', 'credential', format('d%%s@bench%%s.example', n %% 10, lpad((n / 10)::text, 6, '0')),
-       format('account=bench%%s;user=u%%s;md5=%%s;sha256=%%s', lpad((n / 10)::text, 6, '0'), n %% 10, md5(n::text),
-              encode(sha256(n::text::bytea), 'hex')),
-       format('bench%%s', lpad((n / 10)::text, 6, '0')), revision.id
-  FROM generate_series(1, %s) AS n, revision"""
+SELECT 'edge', '*', 'credential', key, value, account, revision FROM made"""
 
 
 def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:

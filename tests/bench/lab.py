@@ -47,7 +47,6 @@ class Lab:
         self._built = False
         self._shared: dict[str, Any] = {}
         self._worlds: dict[int, World] = {}
-        self._postgres: Postgres | None = None
 
     def __enter__(self) -> Lab:
         return self
@@ -68,9 +67,7 @@ class Lab:
         """The one PostgreSQL, started when first asked for."""
         from tests.bench.postgres import Postgres
 
-        if self._postgres is None:
-            self._postgres = Postgres(self)
-        return self._postgres
+        return self.shared("postgres", Postgres)
 
     def world(self, accounts: int) -> World:
         """The database of so many accounts; benchmarks share it."""

@@ -65,6 +65,6 @@ class Postgres:
         migrate(self.url(database, "owner"))
         with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
             for role, groups in _ROLES.items():
-                if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
+                if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
                     connection.execute(f"CREATE ROLE {role} LOGIN".encode())
                 connection.execute(f"GRANT {groups} TO {role}".encode())
