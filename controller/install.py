@@ -104,15 +104,17 @@ def edge(
     """
     if base:
         base_files("kamailio", configuration)
+    values: dict[str, Any] = yaml.safe_load(variables.read_text()) or {} if variables else {}
+    values |= {name: yaml.safe_load(text) for name, _, text in (one.partition("=") for one in more)}
+    transports = {"udp": 5060, "tcp": 5060} | ({"tls": 5061} if values.get("tls") else {})
     own = {
         "listen": [
-            {"transport": kind, "address": address, "port": 5060, "advertise": None}
-            for kind in ("udp", "tcp")
+            {"transport": kind, "address": address, "port": port, "advertise": None}
+            for kind, port in transports.items()
         ],
         "advertised": f"{address}:5060",
     }
-    values = own | (yaml.safe_load(variables.read_text()) or {} if variables else {})
-    values |= {name: yaml.safe_load(text) for name, _, text in (one.partition("=") for one in more)}
+    values = own | values
     for name, content in edge_files(values).items():
         _write(configuration / name, content, 0o644)
     store = Path(values.get("location_db", "/var/lib/kamailio/location.db"))

@@ -23,6 +23,7 @@ import jinja2
 SCENARIOS = Path(__file__).with_name("scenarios")
 EDGE = "10.213.0.11"
 TRANSPORTS = {"udp": "u1", "tcp": "t1", "tls": "l1"}
+TLS_PORT = 5061
 START_LIMIT_S = 15.0
 
 
@@ -225,13 +226,15 @@ class Phones:
     ) -> Running:
         """Starts a scenario of that phone; returns once SIPp listens (or has ended). `keys` go into the scenario."""
         password = keys.pop("password", phone.password)
+        host, _, port = (target or self.target).partition(":")
+        edge = f"{host}:{TLS_PORT}" if phone.transport == "tls" else f"{host}:{port}"
         job = {
             "scenario": render(scenario, user=phone.user, domain=phone.domain, **keys),
             "port": phone.port,
             "voice": phone.voice,
             "limit_s": limit_s,
             "arguments": [
-                target or self.target,
+                edge,
                 *(
                     "-t",
                     TRANSPORTS[phone.transport],
@@ -240,6 +243,8 @@ class Phones:
                     "-ap",
                     password or "none",
                 ),
+                # A NOTIFY that comes while another one is being answered comes again; it is no reason to hang up.
+                *(("-default_behaviors", "all,-abortunexp") if keys.get("refer") else ()),
                 *("-timeout", f"{limit_s:.0f}s", "-recv_timeout", f"{limit_s * 1000:.0f}"),
                 *arguments,
             ],

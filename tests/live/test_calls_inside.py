@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, DESK1, LOBBY
-from tests.live.phones import Leg, Phone, Phones
-
-A_SECOND = 35  # of the 50 frames of a second: what must arrive at least
+from tests.live.phones import Phones
+from tests.live.talk import A_SECOND, both_hear, record, went_well
 
 
 @pytest.fixture(autouse=True)
@@ -19,26 +19,6 @@ def registered(phones: Phones) -> None:
     for phone in (DESK1, APP1, BOB, CAROL, LOBBY):
         leg = phones.register(phone)
         assert leg.ok, leg
-
-
-def went_well(*legs: Leg) -> None:
-    """Every scenario went as written; else all of them are shown."""
-    assert all(leg.ok for leg in legs), "\n".join(map(str, legs))
-
-
-def both_hear(one: tuple[Leg, Phone], other: tuple[Leg, Phone], frames: int = A_SECOND) -> None:
-    """Sound arrived both ways."""
-    assert one[0].hears(other[1]) >= frames, f"{one[1].user} did not hear {other[1].user}:\n{one[0]}"
-    assert other[0].hears(one[1]) >= frames, f"{other[1].user} did not hear {one[1].user}:\n{other[0]}"
-
-
-def record(since: str) -> dict[str, object]:
-    """The one call record written since then."""
-    found = stack.until(lambda: stack.newest_call(since), "a complete call record")
-    assert found
-    rows = stack.documents(f"SELECT call_id FROM control.call_records WHERE started_at >= '{since}'")
-    assert len(rows) == 1, rows
-    return found
 
 
 def test_straight_to_the_one_device(phones: Phones) -> None:
@@ -118,11 +98,11 @@ def test_blind_transfer(phones: Phones) -> None:
 
 
 def test_attended_transfer(phones: Phones) -> None:
-    """Alice asks Carol on one line, talks to Bob on the other, and joins the two."""
+    """Alice's desk phone asks Carol on one line, talks to Bob on the other, and joins the two."""
     with (
         phones.answering(CAROL, ending="bye", talk_ms=5000) as [carol],
         phones.answering(BOB) as [callee],
-        phones.start("call", APP1, to="104", ending="wait") as consultation,
+        phones.start("call", replace(DESK1, port=5131), to="104", ending="wait") as consultation,
     ):
         answered = consultation.until(200)
         local, remote = (answered.headers(name)[0].rpartition("tag=")[2] for name in ("From", "To"))
@@ -134,6 +114,28 @@ def test_attended_transfer(phones: Phones) -> None:
     assert desk.ok, desk
     went_well(there, first)
     both_hear((first, BOB), (there, CAROL))
+
+
+def test_the_called_holds_and_resumes(phones: Phones) -> None:
+    """Hold from the other side: the one who was called puts the caller on hold."""
+    with phones.answering(BOB, ending="bye", hold=900, talk_ms=1000) as [callee]:
+        desk = phones.run("call", DESK1, to="102", ending="wait")
+        called = callee.wait()
+    went_well(desk, called)
+    both_hear((desk, DESK1), (called, BOB))
+    # While it is held, the caller hears the hold music of the node and not Bob.
+    assert desk.heard.get("other", 0) > 10, desk
+
+
+def test_by_tls_to_a_phone_on_udp(phones: Phones) -> None:
+    secure = replace(DESK1, transport="tls", port=5141)
+    leg = phones.register(secure)
+    assert leg.ok, leg
+    with phones.answering(BOB) as [callee]:
+        desk = phones.run("call", secure, to="102", talk_ms=1500)
+        called = callee.wait()
+    went_well(desk, called)
+    both_hear((desk, DESK1), (called, BOB))
 
 
 def test_nobody_answers_then_the_message_is_played_back(phones: Phones) -> None:

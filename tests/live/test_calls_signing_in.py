@@ -12,7 +12,7 @@ from tests.live.company import BOB, DESK1, EVERYONE
 from tests.live.phones import Leg, Phone, Phones
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 def test_a_phone_registers(phones: Phones, transport: str) -> None:
     leg = phones.register(replace(DESK1, transport=transport))
     assert leg.ok, leg

@@ -7,7 +7,7 @@ import pytest
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, CARRIER, DESK1
 from tests.live.phones import Phones
-from tests.live.test_calls_inside import both_hear, went_well
+from tests.live.talk import both_hear, record, went_well
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,48 @@
+"""What tests of calls say again and again."""
+
+from __future__ import annotations
+
+from tests.live import stack
+from tests.live.phones import Leg, Message, Phone
+
+A_SECOND = 35  # of the 50 frames of a second: what must arrive at least
+NODES = {"10.213.0.21": "media1", "10.213.0.22": "media2"}
+
+
+def went_well(*legs: Leg) -> None:
+    """Every scenario went as written; else all of them are shown."""
+    assert all(leg.ok for leg in legs), "\n".join(map(str, legs))
+
+
+def both_hear(one: tuple[Leg, Phone], other: tuple[Leg, Phone], frames: int = A_SECOND) -> None:
+    """Sound arrived both ways."""
+    assert one[0].hears(other[1]) >= frames, f"{one[1].user} did not hear {other[1].user}:\n{one[0]}"
+    assert other[0].hears(one[1]) >= frames, f"{other[1].user} did not hear {one[1].user}:\n{other[0]}"
+
+
+def records(since: str, count: int, limit_s: float = 15) -> list[dict[str, object]]:
+    """The records of all calls that began since then, oldest first: so many, and every one complete."""
+    query = f"SELECT * FROM control.call_records WHERE started_at >= '{since}' ORDER BY started_at"
+
+    def complete() -> list[dict[str, object]]:
+        found = stack.documents(query)
+        return found if len(found) >= count and all(one["complete"] for one in found) else []
+
+    try:
+        found = stack.until(complete, f"{count} complete call records", limit_s=limit_s)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {stack.documents(query)}") from error
+    assert len(found) == count, found
+    return found
+
+
+def record(since: str) -> dict[str, object]:
+    """The record of the one call that began since then, complete."""
+    return records(since, 1)[0]
+
+
+def node_of(invite: Message) -> str:
+    """The media node an INVITE came through."""
+    return next(
+        name for address, name in NODES.items() if any(address in via for via in invite.headers("Via"))
+    )
