@@ -139,7 +139,7 @@ def system(connection: Connection[Any]) -> System:
             )
         ),
         clusters=_names(connection, "SELECT name FROM public.clusters ORDER BY name"),
-        countries=_names(connection, "SELECT DISTINCT country FROM public.accounts ORDER BY country"),
+        countries=_names(connection, _COUNTRIES),
         trunks=tuple(
             _trunk(row[1:])
             for row in connection.execute(_TRUNKS.format(where="t.account_id IS NULL")).fetchall()
@@ -176,6 +176,15 @@ _MAILBOXES = """
     SELECT b.account_id, b.mailbox, u.name, b.display_name, b.email, b.pin_digest, b.language
       FROM public.voicemail_boxes b LEFT JOIN public.users u ON u.id = b.user_id
      WHERE b.account_id = ANY (%s) ORDER BY b.account_id, b.mailbox"""
+# From each country to the next by index: DISTINCT would read every account.
+_COUNTRIES = """
+    WITH RECURSIVE c AS (
+        (SELECT country FROM public.accounts ORDER BY country LIMIT 1)
+        UNION ALL
+        SELECT (SELECT a.country FROM public.accounts a WHERE a.country > c.country ORDER BY a.country LIMIT 1)
+          FROM c WHERE c.country IS NOT NULL)
+    SELECT country FROM c WHERE country IS NOT NULL"""
+
 _TRUNKS = """
     SELECT t.account_id, t.name, a.name, t.host, t.port, t.transport, t.auth_user, t.auth_realm, t.auth_ha1_md5,
            t.register, t.call_limit, t.number_format, t.caller_id,
