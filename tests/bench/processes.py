@@ -60,27 +60,29 @@ def memory(pid: int) -> Process | None:
 
 def cpu_s(identity: str) -> float:
     """Processor time used until now by the container's living processes, in seconds."""
-    total = 0
-    for pid in pids(identity):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICK
+    return sum(cpu_of(pid) or 0.0 for pid in pids(identity))
 
 
-class Peak:
-    """`with Peak(id) as peak: ...`: the largest sum of resident sizes seen, in MB, at five looks a second."""
+class Watch:
+    """`with Watch(id) as seen: ...`: peak of the sum of resident sizes in MB, and processor time in s.
+
+    Five looks a second: what a process used after the last look before its end is missed.
+    """
 
     def __init__(self, identity: str) -> None:
         self._identity = identity
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._used: dict[int, float] = {}
         self.rss_mb = 0.0
         self.processes = 0
 
-    def __enter__(self) -> Peak:
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all processes seen."""
+        return sum(self._used.values())
+
+    def __enter__(self) -> Watch:
         self._thread.start()
         return self
 
@@ -92,12 +94,23 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._done.wait(0.2):
-            now = [one for one in map(memory_rss, pids(self._identity)) if one]
+            alive = pids(self._identity)
+            now = [size for size in map(rss_mb, alive) if size]
+            self._used |= {pid: used for pid in alive if (used := cpu_of(pid)) is not None}
             if sum(now) > self.rss_mb:
                 self.rss_mb, self.processes = sum(now), len(now)
 
 
-def memory_rss(pid: int) -> float:
+def cpu_of(pid: int) -> float | None:
+    """Processor time a process has used, in s; None: it ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def rss_mb(pid: int) -> float:
     """Resident size in MB; 0 when it ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / _MB
