@@ -91,8 +91,20 @@ async def run(settings: Settings) -> None:
 def prepare(settings: Settings) -> str:
     """Make the state file, and the files of a media node; fill it if it is empty and the database answers.
 
-    Says what was done. Works without a database and without the server.
+    Says what was done. Works without a database and without the server. InputError: a file cannot be written.
     """
+    from controller.errors import InputError
+
+    try:
+        return _prepare(settings)
+    except OSError as error:
+        raise InputError(
+            f"node {settings.node}: {error.strerror}: {error.filename}; is this machine's server of kind "
+            f"{settings.kind.value} (DIALPLANE_KIND), and does the directory belong to the agent's user?"
+        ) from None
+
+
+def _prepare(settings: Settings) -> str:
     from controller.agent.state import State
     from controller.entries import Kind
     from controller.wire.files import fingerprints

@@ -173,6 +173,7 @@ async def rpc(connection: store.Connection, node: str, method: str, parameters: 
 
 async def trace(connection: store.Connection, call: str) -> Trace:
     """Everything said about the call, by time. InputError if nothing was."""
+    call = await store.whole_id(connection, call)
     facts = sorted(await store.facts_of(connection, call), key=lambda one: (one.at, one.line))
     own = [one for one in facts if not one.call_id.startswith("node:")]
     if not own:

@@ -251,3 +251,12 @@ async def records(connection: Connection, account: str | None, limit: int) -> li
         {"account": account, "limit": limit},
     )
     return await rows.fetchall()
+
+
+async def whole_id(connection: Connection, beginning: str) -> str:
+    """The id of the one call that begins so; the text itself when none or several do."""
+    rows = await connection.execute(
+        "SELECT DISTINCT call_id FROM control.call_events WHERE call_id ^@ %s LIMIT 2", (beginning,)
+    )
+    found = await rows.fetchall()
+    return str(found[0]["call_id"]) if len(found) == 1 else beginning

@@ -155,11 +155,11 @@ def _receipts(ctx: click.Context, receipts: Sequence[operator.Receipt]) -> None:
 @click.argument("call")
 @format_option
 def trace(call: str, form: str) -> None:
-    """The story of CALL: every step on each hop with its time, and the record.
+    """The story of CALL (its id, or how it begins): every step on each hop with its time, and the record.
 
     \b
     Example:
-      dialplane call trace 3f2a91c0-5c1e-4d7a-9a1f-0c9d6f3f7a11
+      dialplane call trace 3f2a91c0
     """
     found = _run(lambda connection: operator.trace(connection, call))
     document(form, _story(found), asdict(found))

@@ -28,6 +28,7 @@ _wait_option = click.option(
 def _applying(command: Command) -> Command:
     """Options of every command that publishes."""
     for option in (
+        click.option("--plan", "expected", metavar="ID", help="Publish only if the plan is still this one."),
         click.option("--yes", is_flag=True, help="Do not ask. Never lifts safety."),
         click.option("--reason", default="", help="Why, kept in the history."),
         click.option(
@@ -62,12 +63,11 @@ def plan_command(ctx: click.Context, everything: bool, form: str) -> None:
 
 
 @click.command("apply")
-@click.option("--plan", "expected", metavar="ID", help="Publish only if the plan is still this one.")
 @click.option(
     "--all", "everything", is_flag=True, help="Compare every account, not only those whose rows changed."
 )
 @_applying
-def apply_command(expected: str | None, everything: bool, **options: Any) -> None:
+def apply_command(everything: bool, **options: Any) -> None:
     """Show the plan, ask, publish it, and wait until every node has it live and verified.
 
     \b
@@ -76,10 +76,7 @@ def apply_command(expected: str | None, everything: bool, **options: Any) -> Non
       dialplane apply --plan 4f1c9a --yes --reason "ticket 812"
     """
     with database() as connection:
-        plan = pipeline.make_plan(connection, everything=everything)
-        if expected and not plan.digest.startswith(expected):
-            raise StalePlan(f"the plan is now {plan.id}, not {expected}: the rows changed; look at it again")
-        _apply(connection, plan, **options)
+        _apply(connection, pipeline.make_plan(connection, everything=everything), **options)
 
 
 @click.command("rollback")
@@ -94,7 +91,7 @@ def rollback_command(to: int | None, **options: Any) -> None:
     \b
     Examples:
       dialplane rollback            # undo the newest configuration revision
-      dialplane rollback 811 --yes
+      dialplane rollback 811 --plan 7d0c1e --yes
     """
     with database() as connection:
         if to is None:
@@ -109,12 +106,17 @@ def _apply(
     connection: Connection[Any],
     plan: Plan,
     *,
+    expected: str | None,
     yes: bool,
     reason: str,
     allow_unsafe: str | None,
     wait_s: float,
 ) -> None:
     _print(plan, "text")
+    if expected and not plan.digest.startswith(expected):
+        raise StalePlan(
+            f"the plan is now {plan.id} (above), not {expected}: something changed; look at it again"
+        )
     if plan.empty:
         return
     if plan.dangers and not allow_unsafe:

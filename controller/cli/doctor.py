@@ -79,6 +79,8 @@ def _nodes(connection: Connection[Any]) -> Iterator[Finding]:
             remedy = "the sentence says what; the agent tries again by itself"
         elif state.revision < newest:
             remedy = f"wait, then look at the agent on {state.node} if it stays behind"
+        elif "base file" in (state.drift_detail or ""):
+            remedy = f"a fixed file on {state.node} was edited: put it back (agent install --base), then agent prepare"
         elif state.drift:
             remedy = f"dialplane node show {state.node}; dialplane verify"
         else:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from controller.cli import main
 from controller.cli.common import EXIT_CODES
 
+# As the real commands have it.
+_AS_SHOWN: dict[str, Any] = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 
 
@@ -22,7 +25,7 @@ def reference() -> str:
         "",
     ]
     for path, command in _walk(main, ("dialplane",)):
-        with click.Context(command, info_name=" ".join(path), max_content_width=100) as context:
+        with click.Context(command, info_name=" ".join(path), **_AS_SHOWN) as context:
             lines += [f"## {' '.join(path)}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(lines)
 

@@ -62,7 +62,12 @@ def migrate() -> None:
 @db_command.command("status")
 @click.pass_context
 def status(ctx: click.Context) -> None:
-    """Migrations not applied yet; ends with 3 when there are some."""
+    """Migrations not applied yet; ends with 3 when there are some.
+
+    \b
+    Example:
+      dialplane db status
+    """
     from controller.schema.migrate import pending
 
     waiting = pending(chosen_url())

@@ -94,7 +94,7 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
                 applied = _apply(backend, _migrations(folder))
             # `db status` and `doctor` tell everybody who may read at all what is missing.
             for role in _READERS:
-                if guard.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
+                if guard.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
                     guard.execute(f"GRANT USAGE ON SCHEMA migration TO {role}")
                     guard.execute(f"GRANT SELECT ON migration.applied TO {role}")
             return applied

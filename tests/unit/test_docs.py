@@ -38,8 +38,6 @@ def _commands(
 
 
 COMMANDS = dict(_commands())
-# Take a name out when its help has an example: the test then says so.
-WITHOUT_EXAMPLE = {"db status"}
 LEAVES = {name: command for name, command in COMMANDS.items() if not isinstance(command, click.Group)}
 
 
@@ -67,15 +65,7 @@ def test_the_main_help_ends_with_the_exit_codes() -> None:
     assert [int(number) for number in re.findall(r"[:,]\s(\d) ", EXIT_CODES)] == list(range(8))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=f"{name} has no example yet", strict=True))
-        if name in WITHOUT_EXAMPLE
-        else name
-        for name in LEAVES
-    ],
-)
+@pytest.mark.parametrize("name", LEAVES)
 def test_a_command_has_a_help_text_with_an_example_that_can_be_parsed(name: str) -> None:
     lines = (LEAVES[name].help or "").splitlines()
     assert lines, f"{name} has no help"

@@ -50,7 +50,9 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    SELECT r.id, r.state = 'operational' AND r.transaction = pg_current_xact_id() AS ours INTO newest
+    -- By time as well: transaction numbers start again when a dump is restored into a new cluster.
+    SELECT r.id, r.state = 'operational'
+            AND r.transaction = pg_current_xact_id() AND r.created_at = now() AS ours INTO newest
     FROM control.revisions AS r ORDER BY r.id DESC LIMIT 1;
     IF newest.ours THEN
         number := newest.id;
