@@ -20,8 +20,12 @@ check: venv ## format, lint, types, and every test that needs no server (under a
 stack: ## what the machine lacks, the images, the stack (no calls yet)
 	@$(PREPARE) up
 
-test: check stack ## everything, from nothing: check, then contract and live tests on the real servers
-	$(BIN)/pytest -q $(wildcard tests/contract tests/live)
+test: ## everything, from nothing: check, the stack, contract tests and live tests on the real servers
+	@tests/stack/test.sh
+
+newest: venv ## the tests of `check` under the Python of the images
+	@docker compose --profile check --progress quiet build check
+	@docker compose --profile check run --rm check
 
 bench: venv ## the figures: bench.json and a table; fails when a bound is missed
 	@$(PREPARE)
@@ -33,4 +37,4 @@ demo: stack ## the whole thing, told as a story with real calls; leaves the stac
 down: ## remove every trace of the stack from this machine
 	@$(PREPARE) remove
 
-.PHONY: help venv check stack test bench demo down
+.PHONY: help venv check newest stack test bench demo down

@@ -87,10 +87,14 @@ async def list_calls(connection: store.Connection, *, timeout_s: float = 5) -> L
 
 
 def _live(call: str, legs: list[tuple[str, dict[str, Any]]]) -> LiveCall:
-    def first(*names: str) -> str:
-        return next((str(leg[name]) for name in names for _, leg in legs if leg.get(name)), "")
+    everything = [leg for _, leg in legs]
+    asking = [leg for leg in everything if leg.get("leg") in ("in", "straight")] or everything
 
-    asking = [leg for _, leg in legs if leg.get("leg") in ("in", "straight")] or [leg for _, leg in legs]
+    def first(*names: str) -> str:
+        # The caller's own leg says who calls; an outgoing one names the called device.
+        ways = ((name, told) for told in (asking, everything) for name in names)
+        return next((str(leg[name]) for name, told in ways for leg in told if leg.get(name)), "")
+
     state = "up" if any(leg.get("state") == "up" for leg in asking) else "ringing"
     caller, called = first("device", "user", "caller"), first("called", "exten")
     return LiveCall(call, first("account"), caller, called, state, legs)

@@ -24,8 +24,8 @@ from controller.wire.jsonrpc import JsonRpc
 from tests.contract.asterisk.files import FILES
 from tests.contract.fake_asterisk import FakeAsterisk
 from tests.contract.fake_kamailio import FakeKamailio
+from tests.images import server_image
 
-IMAGE = "dpbase"
 TABLES = tuple(table for table in Edge.tables if table != "registration")
 
 
@@ -48,11 +48,12 @@ class Place:
     fake: FakeKamailio | FakeAsterisk | None = None
 
 
-@pytest.fixture(scope="session")
-def image() -> str:
-    if shutil.which("docker") is None or not docker("images", "-q", IMAGE):
-        pytest.skip(f"no docker, or no image {IMAGE}: the real servers cannot be started")
-    return IMAGE
+def image(kind: str) -> str:
+    """The image of a real server; without one the test is skipped."""
+    found = server_image(kind)
+    if found is None:
+        pytest.skip(f"no Docker, or no image of {kind} (`make stack` builds it)")
+    return found
 
 
 @pytest.fixture
@@ -81,8 +82,8 @@ def real_kamailio(folder: Path, image: str, tables: str | None = None) -> str:
     )
     (folder / "kamailio.cfg").write_text(text.replace("@DIR@", str(folder)).replace("@TABLES@", lines))
     docker(
-        "run", "-d", "--name", name, "--network", "none", "-v", f"{folder}:{folder}", image,
-        "kamailio", "-DD", "-E", "-m", "1024", "-M", "64", "-f", f"{folder}/kamailio.cfg",
+        "run", "-d", "--name", name, "--network", "none", "-v", f"{folder}:{folder}", "--entrypoint", "kamailio", image,
+        "-DD", "-E", "-m", "1024", "-M", "64", "-f", f"{folder}/kamailio.cfg",
     )  # fmt: skip
     until(lambda: _answers(folder))
     return name
@@ -106,8 +107,8 @@ def real_asterisk(folder: Path, image: str) -> str:
     for path, content in FILES.items():
         (etc / path).write_text(content.replace("@DIR@", str(folder)))
     docker(
-        "run", "-d", "--name", name, "-v", f"{folder}:{folder}", "-v", f"{etc}:/etc/asterisk", image,
-        "asterisk", "-f", "-C", "/etc/asterisk/asterisk.conf",
+        "run", "-d", "--name", name, "-v", f"{folder}:{folder}", "-v", f"{etc}:/etc/asterisk",
+        "--entrypoint", "asterisk", image, "-f", "-C", "/etc/asterisk/asterisk.conf",
     )  # fmt: skip
     _booted(name)
     return name
@@ -128,7 +129,7 @@ async def edge(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Pl
         fake.start()
         restart = fake.restart
     else:
-        name = real_kamailio(folder, request.getfixturevalue("image"))
+        name = real_kamailio(folder, image("edge"))
 
         def restart() -> None:
             docker("restart", "-t", "1", name)
@@ -166,7 +167,7 @@ async def media(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[P
         yield Place(server, state, fake.restart, files.root, by_hand, fake)
         state.close()
         return
-    name = real_asterisk(folder, request.getfixturevalue("image"))
+    name = real_asterisk(folder, image("media"))
     host = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name)
     ami = Ami(host, 5038, "agent", "contract", events="system", backoff_s=(0.05, 0.2))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import time
 import uuid
@@ -14,9 +13,9 @@ import pytest
 
 from controller.wire.ami import Ami
 from tests.contract_ami.fake_ami import FakeAmi
+from tests.images import server_image
 
 CONFIG = Path(__file__).parent / "asterisk"
-IMAGE = "dpbase"
 
 
 def docker(*arguments: str) -> str:
@@ -26,14 +25,22 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def image(kind: str) -> str:
+    """The image of a real server; without one the test is skipped."""
+    found = server_image(kind)
+    if found is None:
+        pytest.skip(f"no Docker, or no image of {kind} (`make stack` builds it)")
+    return found
+
+
 class RealAsterisk:
     """One Asterisk with the configuration beside this file."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: str) -> None:
         self.name = f"e_asterisk_{uuid.uuid4().hex[:8]}"
         docker(
-            "run", "-d", "--name", self.name, "-v", f"{CONFIG}:/etc/asterisk:ro", IMAGE,
-            "asterisk", "-f", "-C", "/etc/asterisk/asterisk.conf",
+            "run", "-d", "--name", self.name, "-v", f"{CONFIG}:/etc/asterisk:ro", "--entrypoint", "asterisk", image,
+            "-f", "-C", "/etc/asterisk/asterisk.conf",
         )  # fmt: skip
         self.wait()
 
@@ -61,9 +68,7 @@ class RealAsterisk:
 
 @pytest.fixture(scope="session")
 def asterisk() -> Iterator[RealAsterisk]:
-    if shutil.which("docker") is None or not docker("images", "-q", IMAGE):
-        pytest.skip(f"no docker, or no image {IMAGE}: the real Asterisk cannot be started")
-    server = RealAsterisk()
+    server = RealAsterisk(image("media"))
     yield server
     server.remove()
 

@@ -15,7 +15,7 @@ import pytest
 
 from controller.calls.commands import EdgeCommands
 from controller.wire.jsonrpc import JsonRpc
-from tests.contract_ami.conftest import IMAGE, docker
+from tests.contract_ami.conftest import docker, image
 
 CONFIG = Path(__file__).parent / "kamailio"
 INVITE = (
@@ -28,12 +28,11 @@ INVITE = (
 @pytest.fixture
 def kamailio() -> Iterator[tuple[str, Path]]:
     """Its address and its RPC socket."""
-    if shutil.which("docker") is None or not docker("images", "-q", IMAGE):
-        pytest.skip(f"no docker, or no image {IMAGE}: the real Kamailio cannot be started")
     name, folder = f"e_kamailio_{uuid.uuid4().hex[:8]}", Path(tempfile.mkdtemp(prefix="dp-edge-"))
     docker(
-        "run", "-d", "--name", name, "-v", f"{CONFIG}:/etc/contract:ro", "-v", f"{folder}:{folder}", IMAGE,
-        "kamailio", "-DD", "-E", "-f", "/etc/contract/kamailio.cfg", "-A", f'SOCKET="{folder}/kamailio.sock"',
+        "run", "-d", "--name", name, "-v", f"{CONFIG}:/etc/contract:ro", "-v", f"{folder}:{folder}",
+        "--entrypoint", "kamailio", image("edge"), "-DD", "-E", "-f", "/etc/contract/kamailio.cfg",
+        "-A", f'SOCKET="{folder}/kamailio.sock"',
     )  # fmt: skip
     deadline = time.monotonic() + 15
     while not (folder / "kamailio.sock").exists() and time.monotonic() < deadline:

@@ -5,6 +5,7 @@ The compose file is started when it is not up yet, and left running: `make down`
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,17 @@ def company(started: None) -> None:
     assert verified.exit == 0, str(verified)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def began(company: None) -> str:
+    """When the tests began, by the database's clock."""
+    return stack.now()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The records of all other tests are looked at last."""
+    items.sort(key=lambda item: item.path.name == "test_records.py")
+
+
 @pytest.fixture
 def phones(company: None) -> Phones:
     """Phones that know the edge."""
@@ -52,6 +64,17 @@ def carrier_b(company: None) -> Phones:
 def nobody_left() -> Iterator[None]:
     """No SIPp of one test is heard in the next: their containers run none at the end."""
     yield
-    for service in ("phones", "carrier-a", "carrier-b"):
-        left = stack.execute(service, "sh", "-c", "grep -lsz ^sipp /proc/[0-9]*/cmdline || true").out.strip()
-        assert not left, f"SIPp still runs in {service}: {left}"
+    found = [name for name in ("phones", "carrier-a", "carrier-b") if _sipp(name)]
+    if found:
+        time.sleep(1)  # one that has just been told to stop
+        found = [name for name in found if _sipp(name, end=True)]
+    assert not found, f"SIPp still ran in {found}"
+
+
+def _sipp(service: str, *, end: bool = False) -> str:
+    """Process ids of the SIPps of a container; they are ended on demand."""
+    look = "for one in $(grep -lsz ^sipp /proc/[0-9]*/cmdline); do one=${one#/proc/}; echo ${one%/*}; done"
+    found = stack.execute(service, "sh", "-c", look).out.split()
+    if found and end:
+        stack.execute(service, "kill", "-9", *found)
+    return " ".join(found)

@@ -13,7 +13,7 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -164,14 +164,23 @@ class Running:
     def __str__(self) -> str:
         return "\n".join(message.line for message in self.messages) or "no message yet"
 
-    def until(self, *starts: int | str, limit_s: float = 10.0) -> Message:
-        """The first message received (or already there) with that status or method; TimeoutError, PhoneError."""
-        deadline, at = time.monotonic() + limit_s, 0
+    def received(self, *starts: int | str) -> list[Message]:
+        """Messages with that status or method that came until now."""
+        return [one for one in self.messages if not one.sent and (one.status or one.method) in starts]
+
+    def over(self) -> bool:
+        """Takes in what has come; whether the scenario is over."""
+        with suppress(TimeoutError):
+            while self._leg is None:
+                self._next(0)
+        return self._leg is not None
+
+    def until(self, *starts: int | str, limit_s: float = 10.0, times: int = 1) -> Message:
+        """The first (or `times`-th) message received with that status or method; TimeoutError, PhoneError."""
+        deadline = time.monotonic() + limit_s
         while True:
-            for message in self.messages[at:]:
-                if not message.sent and (message.status or message.method) in starts:
-                    return message
-            at = len(self.messages)
+            if len(found := self.received(*starts)) >= times:
+                return found[times - 1]
             if self._leg is not None or self._next(deadline - time.monotonic()) is None:
                 raise PhoneError(f"the scenario ended without {starts}:\n{self._leg}")
 

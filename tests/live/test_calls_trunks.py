@@ -45,8 +45,7 @@ def test_out_by_the_first_carrier(phones: Phones, carrier_a: Phones) -> None:
     invite = next(message for message in called.received if message.method == "INVITE")
     assert invite.start.split()[1].startswith("sip:+49891234567@"), invite.start
     assert "+4930555010" in invite.headers("From")[0], "the company's number is shown"
-    written = stack.until(lambda: stack.newest_call(since), "a call record")
-    assert written
+    written = record(since)
     assert (written["direction"], written["trunk"]) == ("outbound", "carrier-a")
 
 
@@ -61,8 +60,7 @@ def test_a_carrier_that_refuses_is_followed_by_the_next(
     both_hear((bob, BOB), (called, CARRIER))
     invite = next(message for message in called.received if message.method == "INVITE")
     assert invite.start.split()[1].startswith("sip:49891234567@"), "carrier-b writes numbers as digits"
-    written = stack.until(lambda: stack.newest_call(since), "a call record")
-    assert written
+    written = record(since)
     assert written["trunk"] == "carrier-b"
 
 

@@ -1,0 +1,27 @@
+"""Voicemail's message lamp (RFC 3842)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live.company import APP1, BOB, DESK1
+from tests.live.phones import Phones
+from tests.live.talk import went_well
+
+
+@pytest.fixture(autouse=True)
+def registered(phones: Phones) -> None:
+    """Alice's two phones and Bob's are registered."""
+    went_well(*(phones.register(phone) for phone in (DESK1, APP1, BOB)))
+
+
+def test_a_message_lights_the_lamp_of_every_phone_of_its_owner(phones: Phones) -> None:
+    with phones.start("notified", DESK1) as desk, phones.start("notified", APP1) as app:
+        left = phones.run("call", BOB, to="*101", talk_ms=13000)
+        told = [desk.wait(), app.wait()]
+    went_well(left, *told)
+    for leg in told:
+        [lamp] = [message for message in leg.received if message.method == "NOTIFY"]
+        assert lamp.headers("Event") == ["message-summary"]
+        assert "Messages-Waiting: yes" in lamp.text
+        assert not [line for line in lamp.text.splitlines() if line.lower().startswith("x-dp-")]

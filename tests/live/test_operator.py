@@ -1,0 +1,200 @@
+"""The operator's commands on live calls, and `route explain` against what calls really do."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.live import stack
+from tests.live.company import BOB, CAROL, CARRIER, DAVE, DESK1, ERIN, EVERYONE, LOBBY
+from tests.live.phones import Phone, Phones
+from tests.live.talk import both_hear, record, went_well
+
+
+@pytest.fixture(autouse=True)
+def registered(phones: Phones) -> None:
+    """All phones are registered."""
+    went_well(*(phones.register(phone) for phone in EVERYONE))
+
+
+def live() -> list[dict[str, Any]]:
+    return list(json.loads(stack.dialplane("call", "list", "--format", "json").out))
+
+
+def test_a_call_is_listed_as_one_and_hung_up(phones: Phones) -> None:
+    since = stack.now()
+    with phones.answering(BOB) as [callee]:
+        desk = phones.start("call", DESK1, to="102", ending="wait")
+        desk.until(200)
+        [one] = [call for call in live() if call["caller"] == "desk1@acme.example"]
+        assert (one["account"], one["called"], one["state"]) == ("acme", "102", "up")
+        assert re.fullmatch(r"edge1 media[12]", one["nodes"])
+        ended = stack.dialplane("call", "hangup", one["call"][:8])
+        assert "done" in ended.out
+        went_well(desk.wait(), callee.wait())
+    assert live() == []
+    written = record(since)
+    assert written["call_id"] == one["call"]
+    told = stack.dialplane("call", "trace", one["call"]).out
+    assert "edge1" in told
+    assert "desk1@acme.example -> 102" in told
+
+
+def test_a_straight_call_is_listed_and_hung_up(phones: Phones) -> None:
+    with phones.answering(LOBBY) as [lobby]:
+        bob = phones.start("call", BOB, to="103", ending="wait")
+        bob.until(200)
+        [one] = [call for call in live() if call["caller"] == "bob@acme.example"]
+        assert one["nodes"] == "edge1"
+        stack.dialplane("call", "hangup", one["call"])
+        went_well(bob.wait(), lobby.wait())
+
+
+def test_an_operator_transfers_a_call(phones: Phones) -> None:
+    """The caller talks to Carol afterwards."""
+    with (
+        phones.answering(BOB) as [callee],
+        phones.answering(CAROL, ending="bye", talk_ms=2500) as [carol],
+    ):
+        desk = phones.start("call", DESK1, to="102", ending="wait")
+        desk.until(200)
+        [one] = live()
+        stack.dialplane("call", "transfer", one["call"], "104")
+        leg, there, first = desk.wait(), carol.wait(), callee.wait()
+    went_well(leg, there, first)
+    both_hear((leg, DESK1), (there, CAROL))
+
+
+def test_an_operator_places_a_call(phones: Phones) -> None:
+    since = stack.now()
+    with (
+        phones.answering(BOB, ring_ms=500) as [bob],
+        phones.answering(LOBBY, ending="bye", talk_ms=2000) as [lobby],
+    ):
+        said = stack.dialplane("call", "originate", "bob@acme", "103").out
+        one, other = bob.wait(), lobby.wait()
+    went_well(one, other)
+    both_hear((one, BOB), (other, LOBBY))
+    call = said.split()[1].rstrip(":")
+    assert record(since)["call_id"] == call
+
+
+# Who calls what; by a trunk: its name instead of a phone.
+CASES: tuple[tuple[Phone | str, str], ...] = (
+    (DESK1, "102"), (BOB, "103"), (BOB, "104"), (DESK1, "bob"), (BOB, "0891234567"), (DESK1, "00442071234567"),
+    (BOB, "00442071234567"), (CAROL, "0891234567"), (BOB, "177"), (BOB, "112"), (DAVE, "999"), (BOB, "*101"),
+    (DAVE, "202"), (DESK1, "+4930555012"), (DESK1, "00442079460101"), (ERIN, "nobody"),
+    ("carrier-a", "+4930555012"), ("carrier-a", "+4930555999"), ("carrier-b", "+442079460101"),
+)  # fmt: skip
+
+
+@contextmanager
+def taken(phones: Phones, caller: Phone | str, out: dict[str, Phones]) -> Iterator[dict[str, Any]]:
+    """Everybody but the caller takes calls: name -> what happens there."""
+    with ExitStack() as running:
+        legs: dict[str, Any] = {}
+        for phone in EVERYONE:
+            if phone != caller:
+                name = f"{phone.user}@{phone.domain}"
+                [legs[name]] = running.enter_context(phones.answering(phone, limit_s=40))
+        for name, carrier in out.items():
+            if name != caller:
+                [legs[name]] = running.enter_context(carrier.answering(CARRIER, limit_s=40))
+        yield legs
+
+
+def meant(steps: list[dict[str, str]]) -> tuple[str, str]:
+    """What `route explain` says comes of the call: ("refused", status), ("rings", device), ("out", trunk), ..."""
+    for step in steps:
+        for pattern, what in (
+            (r"refuse (\d+) .*", "refused"),
+            (r"announcement, (\d+)", "refused"),
+            (r"straight to (\S+)", "rings"),
+            (r"ring ([^ ,]+).* for .*", "rings"),
+            (r"dial \S+ by (\S+?)(?:[ ,(].*)?", "out"),
+            (r"emergency call by (\S+?)(?:[ ,(].*)?", "out"),
+            (r"voicemail (\S+)", "voicemail"),
+        ):
+            if found := re.fullmatch(pattern, step["what"]):
+                return what, found[1]
+    raise AssertionError(f"no outcome in {steps}")
+
+
+def explained(caller: Phone | str, dialled: str) -> tuple[str, str]:
+    words = (
+        ("+4915112345678", dialled, "--trunk", caller)
+        if isinstance(caller, str)
+        else (f"{caller.user}@{caller.domain}", dialled)
+    )
+    return meant(json.loads(stack.dialplane("route", "explain", *words, "--format", "json").out)["steps"])
+
+
+def compare(phones: Phones, caller: Phone | str, dialled: str, carriers: dict[str, Phones]) -> None:
+    """Explains the call, places it, and compares with who rang, with the answer, and with the record."""
+    what, who = explained(caller, dialled)
+    since = stack.now()
+    expect = int(who) if what == "refused" else 200
+    with taken(phones, caller, carriers) as legs:
+        if isinstance(caller, str):
+            number = dialled.removeprefix("+") if caller == "carrier-b" else dialled
+            leg = carriers[caller].run(
+                "call", CARRIER, to=number, host="10.213.0.11", challenge=0, expect=expect, talk_ms=300
+            )
+        else:
+            leg = phones.run("call", caller, to=dialled, expect=expect, talk_ms=300)
+        for one in legs.values():
+            one.over()
+        rang = {name for name, one in legs.items() if one.received("INVITE")}
+    assert leg.ok, (what, who, leg)
+    written = record(since)
+    story = " ".join(f"{one['step']} {one['text']}" for one in written["decisions"])  # type: ignore[attr-defined]
+    if what in ("rings", "out"):
+        assert who in rang, (what, who, rang, story)
+        assert (written["trunk"] if what == "out" else who) == who
+        assert what == "out" or written["media_node"] is None or "dp.ring" in story
+    else:
+        assert rang == set(), (what, who, rang)
+        assert (what == "voicemail") == ("dp.voicemail" in story), story
+        assert what != "refused" or written["answered_at"] is None
+
+
+@pytest.mark.parametrize(("caller", "dialled"), CASES)
+def test_explain_says_what_the_call_does(
+    phones: Phones, carrier_a: Phones, carrier_b: Phones, caller: Phone | str, dialled: str
+) -> None:
+    compare(phones, caller, dialled, {"carrier-a": carrier_a, "carrier-b": carrier_b})
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        (
+            "UPDATE accounts SET status = 'suspended' WHERE name = 'globex'",
+            "UPDATE accounts SET status = 'active' WHERE name = 'globex'",
+        ),
+        (
+            "INSERT INTO blocks (scope, subject, reason) VALUES ('account', 'globex', 'fraud')",
+            "DELETE FROM blocks WHERE subject = 'globex'",
+        ),
+    ],
+    ids=["suspended", "blocked"],
+)
+def test_explain_knows_who_may_not_call(
+    phones: Phones, carrier_a: Phones, carrier_b: Phones, change: str, back: str
+) -> None:
+    carriers = {"carrier-a": carrier_a, "carrier-b": carrier_b}
+    stack.sql(change)
+    try:
+        stack.dialplane("apply", "--yes", "--reason", "not now")
+        time.sleep(0.5)
+        for caller, dialled in ((DAVE, "202"), (DAVE, "999"), ("carrier-b", "+442079460101")):
+            compare(phones, caller, dialled, carriers)
+    finally:
+        stack.sql(back)
+        stack.dialplane("apply", "--yes", "--reason", "as before")

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# `make test`: every part in turn, each with the time it took; a part that fails does not hide the next one's result.
+# Nothing is skipped: DIALPLANE_NO_SKIPS makes a skipped test a failed one.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+export DIALPLANE_NO_SKIPS=1 DIALPLANE_EDGE_IMAGE=dialplane-edge DIALPLANE_MEDIA_IMAGE=dialplane-media
+export TESTCONTAINERS_RYUK_DISABLED=true
+FAILED=() TOLD=()
+
+part() { # NAME COMMAND...
+  local name=$1 began=$SECONDS status=0
+  shift
+  printf '\n=== %s\n' "$name"
+  "$@" || status=$?
+  TOLD+=("$(printf '%-34s %4d s  %s' "$name" $((SECONDS - began)) "$( ((status)) && echo "FAILED ($status)" || echo passed)")")
+  ((status)) && FAILED+=("$name")
+  return "$status"
+}
+suite() { .venv/bin/pytest -q --durations=5 "$@"; }
+
+part "check" make --no-print-directory check
+if part "stack" make --no-print-directory stack; then
+  part "check under the newest Python" make --no-print-directory newest
+  part "contract: Kamailio and Asterisk" suite tests/contract
+  part "contract: calls" suite tests/contract_ami
+  part "edge" suite tests/edge
+  part "media node" suite tests/media
+  part "live: the whole stack" suite tests/live
+fi
+
+printf '\n=== %s\n' "${TOLD[@]}" "all parts: $SECONDS s"
+if ((${#FAILED[@]})); then
+  printf '=== failed: %s\n' "${FAILED[*]}"
+  exit 1
+fi
