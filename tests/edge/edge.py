@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -90,6 +91,7 @@ class Edge:
             "agent_group": "root",
             "tls_config": str(home / "cfg" / "tls.cfg"),
             "log_stderror": True,
+            "worker_log": -1,
             **variables,
         }
 
@@ -144,6 +146,15 @@ class Edge:
             ["docker", "logs", self.name], capture_output=True, text=True, check=False, timeout=30
         )
         return done.stdout + done.stderr
+
+    def complaints(self) -> list[str]:
+        """Lines of its log that are more than information, since the start.
+
+        Not those about a node of ours, or a phone that signed in, that cannot be reached.
+        """
+        ours = re.compile("connect [0-9.:]+ failed|tcp_send|tcp_main|t_send_branch")
+        found = re.compile("WARNING|ERROR|CRITICAL|ALERT|BUG")
+        return [line for line in self.log().splitlines() if found.search(line) and not ours.search(line)]
 
     def rpc(self, method: str, *params: str | int) -> Any:
         """One JSON-RPC request over the Unix datagram socket, as the agent makes it."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.edge.conftest import DOMAIN, Make
+from tests.edge.conftest import DOMAIN, Make, running
 from tests.edge.edge import Edge
 from tests.edge.phone import Endpoint, challenge_of, credentials
 
 pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def edge(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """The edge with the log level it has in service."""
+    yield from running(net, tmp_path_factory, worker_log=-2)
 
 
 def alive(phone: Endpoint) -> None:
@@ -171,6 +179,23 @@ def test_garbage_moves_a_counter_and_nothing_else(make: Make, edge: Edge) -> Non
     alive(phone)
     assert sum_of() > before
     assert "core was" not in edge.log()
+
+
+def test_hostile_requests_are_not_logged(make: Make, edge: Edge) -> None:
+    for _ in range(2):  # each worker has read a request before, or learns to be quiet from the first round
+        before = edge.log()
+        for name in (*UNUSUAL, *BROKEN):
+            for transport in ("udp", "tcp"):
+                phone = make("desk1", 50, transport=transport, port=0)
+                phone.raw(request(phone, **{**UNUSUAL, **BROKEN}[name]).encode())
+                phone.raw(request(phone).encode()[:90])
+                phone.close()
+        for user in ("desk1", "nobody"):
+            make(user, 51, port=0).register(password="wrong", status=401)
+        scanner = make("100", 52, transport="tcp", port=0)
+        scanner.send("OPTIONS", f"sip:100@{edge.address}", headers=(("User-Agent", "sipcli"),))
+        alive(make("desk1", 53, port=0))
+    assert edge.log()[len(before) :] == ""
 
 
 def test_garbage_on_tcp(make: Make, edge: Edge) -> None:
