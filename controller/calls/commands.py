@@ -111,7 +111,7 @@ class MediaCommands:
 
     async def originate(self, arguments: Arguments) -> Result:
         """Ring `device`; when it answers, dial `to` as `user` of `account`."""
-        call = str(uuid.uuid4())
+        call, account = str(uuid.uuid4()), _word(arguments["account"])
         fields = {
             "Channel": f"PJSIP/edge/sip:{_aor(arguments['device'])}",
             "Context": ORIGINATE_CONTEXT,
@@ -119,11 +119,15 @@ class MediaCommands:
             "Priority": "1",
             "Timeout": str(int(arguments.get("ring_s", 30)) * 1000),
             "CallerID": f"<{_dialled(arguments['to'])}>",
-            "PreDialGoSub": "dp-leg,s,1",
             "Async": "true",
+            # What dp-leg does for other legs: Asterisk runs PreDialGoSub before it sets the variables (main/pbx.c).
             "Variable": [
+                f"PJSIP_HEADER(add,X-DP-Call)={call}",
+                f"PJSIP_HEADER(add,X-DP-Account)={account}",
+                f"CHANNEL(userfield)={call}",
+                f"CHANNEL(accountcode)={account}",
                 f"__DP_CALL={call}",
-                f"__DP_ACCOUNT={_word(arguments['account'])}",
+                f"__DP_ACCOUNT={account}",
                 f"DP_CALLER={_word(arguments.get('user') or '')}",
             ],
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,6 +94,13 @@ class Record:
     decisions: list[dict[str, Any]] = field(default_factory=list)
 
 
+def _dialled(decisions: Iterable[dict[str, Any]]) -> str | None:
+    """What a media node began with ("dialled 102 user ..."), for a call that no INVITE of a caller began."""
+    said = next((one["text"] for one in decisions if one["step"] == "dp.begin"), "")
+    found = re.match(r"dialled (\S+)", str(said))
+    return found[1] if found else None
+
+
 def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
     """The record of the call; None if nothing said belongs to a call (only restarts, or nothing)."""
     ordered = sorted({fact.line: fact for fact in facts}.values(), key=lambda one: (one.at, one.line))
@@ -105,7 +113,14 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
     main = next((leg for leg in legs if leg.kind in CALLER_LEGS), None)
     main = main or next((leg for leg in legs if leg.main), legs[0])
     edge = next((leg for leg in legs if leg.kind != "channel"), None)
-    channel = next((leg for leg in legs if leg.main), None)
+    # Of several nodes the call was given to, the one that carried it: it lived, it answered, it came last.
+    channel = min(
+        (leg for leg in legs if leg.main),
+        key=lambda leg: (leg.lost, leg.answered_at is None, -leg.started_at.timestamp()),
+        default=None,
+    )
+    # A call placed by an operator: the first device that was rung calls.
+    rung = next((leg for leg in legs if leg.kind == "out"), None) if main.kind == "channel" else None
     said = (main.first if main.kind != "channel" else {}) | {}
     media = channel.first if channel is not None else {}
     complete = all(leg.ended_at is not None for leg in legs)
@@ -125,8 +140,12 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
         call_id=call_id,
         account=said.get("account") or media.get("accountcode") or None,
         direction=direction,
-        caller=said.get("device") or said.get("caller") or media.get("num") or None,
-        called=said.get("called") or media.get("exten") or None,
+        caller=said.get("device")
+        or said.get("caller")
+        or media.get("num")
+        or (rung.first.get("device") if rung else None)
+        or None,
+        called=said.get("called") or media.get("exten") or _dialled(decisions),
         started_at=started_at,
         answered_at=answered_at,
         ended_at=ended_at,

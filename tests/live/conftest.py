@@ -76,5 +76,5 @@ def _sipp(service: str, *, end: bool = False) -> str:
     look = "for one in $(grep -lsz ^sipp /proc/[0-9]*/cmdline); do one=${one#/proc/}; echo ${one%/*}; done"
     found = stack.execute(service, "sh", "-c", look).out.split()
     if found and end:
-        stack.execute(service, "kill", "-9", *found)
+        stack.execute(service, "sh", "-c", f"kill -9 {' '.join(found)}")
     return " ".join(found)

@@ -65,7 +65,7 @@ def test_a_node_killed_while_the_phone_rings_costs_the_caller_a_moment(phones: P
 def test_a_node_killed_with_calls_up_takes_its_own_and_no_other(phones: Phones) -> None:
     """Every call has one complete record: those of the dead node say why they ended."""
     since = stack.now()
-    pairs = ((DESK1, "102", BOB), (APP1, "104", CAROL), (DAVE, "202", ERIN))
+    pairs = ((DESK1, "102", BOB), (APP1, "104", CAROL), (ERIN, "201", DAVE))
     with phones.answering(*(called for _, _, called in pairs), limit_s=25) as answering:
         callers = [phones.start("call", who, to=to, talk_ms=7000, limit_s=25) for who, to, _ in pairs]
         nodes = [node_of(one.until("INVITE")) for one in answering]
