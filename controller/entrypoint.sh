@@ -15,7 +15,7 @@ passwords() { # GROUP of the run directory
   (
     umask 077
     for secret in /run/secrets/*; do
-      [ -e "$secret" ] && printf '*:*:*:%s:%s\n' "$(basename "$secret")" "$(cat "$secret")"
+      if [ -e "$secret" ]; then printf '*:*:*:%s:%s\n' "$(basename "$secret")" "$(cat "$secret")"; fi
     done >"$PGPASSFILE"
   )
   chown dialplane "$PGPASSFILE"
