@@ -22,6 +22,8 @@ password_encryption = scram-sha-256
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m %u %a '
+# The DETAIL of a refused row would print the row, digests included.
+log_error_verbosity = terse
 END
   echo 'host all all all scram-sha-256' >>"$DATA/pg_hba.conf"
   { printf "\\set password '%s'\n" "$(cat /run/secrets/owner)"
