@@ -13,7 +13,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 STACK=.stack
 BASE=debian:forky-slim      # the first Debian release with Kamailio 6.1 and Asterisk 22
-MIRROR=${DIALPLANE_MIRROR:-http://deb.debian.org/debian}
+# Debian's packages come from where this machine's apt has them.
+apt_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 'debian/\?$' || true; }
+MIRROR=${DIALPLANE_MIRROR:-$(apt_mirror)}
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 LABEL=org.dialplane.made-by=prepare
 LOG=$STACK/prepare.log
@@ -120,7 +122,7 @@ compose_from_trixie() {
   local work
   work=$(mktemp -d)
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-  echo "deb [signed-by=$KEYRING] $MIRROR trixie main" >"$work/trixie.list"
+  echo "deb [signed-by=$KEYRING] ${MIRROR:?apt names no Debian archive: set DIALPLANE_MIRROR} trixie main" >"$work/trixie.list"
   local apt=(apt-get -o "Dir::Etc::SourceList=$work/trixie.list" -o Dir::Etc::SourceParts=-
     -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root
     -o Acquire::Languages=none)
@@ -156,7 +158,8 @@ make_base() {
   trap 'rm -rf "$work"' EXIT
   script=sid # an older debootstrap does not know forky by name; sid's script makes the same
   [ -e /usr/share/debootstrap/scripts/forky ] && script=forky
-  debootstrap --variant=minbase --keyring="$KEYRING" --include=ca-certificates forky "$work/root" "$MIRROR" "$script"
+  debootstrap --variant=minbase --keyring="$KEYRING" --include=ca-certificates forky "$work/root" \
+    "${MIRROR:?apt names no Debian archive: set DIALPLANE_MIRROR}" "$script"
   rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/* \
     "$work"/root/usr/share/doc/* "$work"/root/usr/share/man/* "$work"/root/usr/share/locale/*
   tar -C "$work/root" -c . | docker import --change "LABEL $LABEL" --change 'CMD ["bash"]' - "$BASE"
