@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from controller.policy import Call, Entries, Step
 
@@ -17,7 +18,12 @@ class Verdict(NamedTuple):
     called: str
     caller: str
     steps: tuple[Step, ...]
+    ring: str = ""  # X-DP-Ring: device whose name was dialled, and its user
 
+
+_DIALLED = re.compile(r"[A-Za-z0-9+*#._~!%-]{1,64}").fullmatch
+_NUMBER = re.compile(r"[A-Za-z0-9+]{1,32}").fullmatch
+ONNET = "onnet"
 
 _Say = Callable[[str, str], None]
 
@@ -40,20 +46,77 @@ def decide(call: Call, entries: Entries) -> Verdict:
             account, called = _from_trunk(call, entries, step)
         else:
             account, caller = _from_device(call, entries, step)
+        ring = ""
+        if call.trunk is None and not is_emergency(entries, account, called):
+            straight, why = _straight(call, entries)
+            if straight and why:
+                step(f"straight to {straight}", why)
+                return Verdict("straight", straight, account, called, caller, tuple(steps))
+            ring = straight
+        cluster = _cluster(account, entries, step, talks=call.trunk is None)
     except _Refused as refusal:
         return Verdict("refuse", str(refusal), account, called, caller, tuple(steps))
-    if call.device is not None:
-        straight = _straight(call, entries)
-        if straight:
-            step(f"straight to {straight}", "one device, no next step: no media node needed")
-            return Verdict("straight", straight, account, called, caller, tuple(steps))
-    cluster = fields(entries.edge("account", account) or "").get("cluster", "")
-    targets = entries.edge("target", cluster)
-    if not targets:
-        step("refuse 503 Service Unavailable", f"cluster {cluster or 'unknown'} has no enabled media node")
-        return Verdict("refuse", "503 Service Unavailable", account, called, caller, tuple(steps))
-    step(f"to cluster {cluster}", f"account {account} is served there; targets: {targets}")
-    return Verdict("media", cluster, account, called, caller, tuple(steps))
+    return Verdict("media", cluster, account, called, caller, tuple(steps), ring)
+
+
+def on_net(number: str, entries: Entries) -> Verdict:
+    """What an edge does with a media node's call to a number that an account here owns (trunks.cfg, ON_NET)."""
+    steps: list[Step] = []
+    account = entries.edge("number", number) or ""
+
+    def step(what: str, why: str) -> None:
+        steps.append(Step("edge", what, why))
+
+    try:
+        step(f"{number} belongs to account {account}", "the number of another account stays inside")
+        _allowed(account, "", number, "", entries, step)
+        cluster = _cluster(account, entries, step, talks=False)
+    except _Refused as refusal:
+        return Verdict("refuse", str(refusal), account, number, "", tuple(steps))
+    return Verdict("media", cluster, account, number, "", tuple(steps))
+
+
+def is_emergency(entries: Entries, account: str, called: str) -> bool:
+    """Whether a device of the account calls an emergency number with that."""
+    country = fields(entries.edge("account", account) or "").get("country", "")
+    return entries.edge("emergency", f"{country}:{called}") is not None
+
+
+def blocked(entries: Entries, account: str, device: str, called: str, source: str) -> str | None:
+    """Why limits.cfg, BLOCKED, stops it: the longest prefix, account before all before device; None: it does not."""
+    prefixes = [called[:length] for length in range(len(called), 0, -1)]
+    scopes = [f"account:{account}", "all:*", *([f"device:{device}"] if device else [])]
+    keys = [f"{scope}:{prefix}" for prefix in prefixes for scope in scopes]
+    keys += [f"account:{account}:*", f"device:{device}:*", f"source:{source}:*", "all:*:*"]
+    for key in keys:
+        reason = entries.edge("block", key)
+        if reason is not None:
+            return f"block {key}: {reason}"
+    return None
+
+
+def to_e164(called: str, trunk: dict[str, str]) -> str:
+    """A number as the trunk writes it, in E.164 (trunks.cfg, TO_E164)."""
+    if called.startswith("+"):
+        return called
+    if trunk.get("format") != "national":
+        return f"+{called}"
+    if called.startswith("00"):
+        return f"+{called[2:]}"
+    return f"+{trunk.get('code', '')}{called.removeprefix(trunk.get('np', ''))}"
+
+
+def from_e164(number: str, trunk: dict[str, str]) -> str:
+    """A number as it goes out by the trunk (trunks.cfg, FROM_E164): anything without + stays."""
+    form, code = trunk.get("format", ""), trunk.get("code", "")
+    if form in ("", "e164") or not number.startswith("+"):
+        return number
+    digits = number[1:]
+    if form == "digits":
+        return digits
+    if code and digits.startswith(code):
+        return trunk.get("np", "") + digits[len(code) :]
+    return f"00{digits}"
 
 
 def fields(value: str) -> dict[str, str]:
@@ -64,68 +127,72 @@ def fields(value: str) -> dict[str, str]:
 def _from_device(call: Call, entries: Entries, step: _Say) -> tuple[str, str]:
     credential = entries.edge("credential", call.device or "")
     if credential is None:
-        step("refuse 407 Proxy Authentication Required", f"no device {call.device} is enabled")
-        raise _Refused("407 Proxy Authentication Required")
+        _refuse(step, "407 Proxy Authentication Required", f"no device {call.device} is enabled")
     device = fields(credential)
     account = device["account"]
+    if not _DIALLED(call.called):
+        _refuse(step, "484 Address Incomplete", f"{call.called!r} is nothing that can be dialled")
     step(f"device {call.device} of account {account}", "its digest is known")
     held = fields(entries.edge("account", account) or "")
-    if entries.edge("emergency", f"{held.get('country', '')}:{call.called}") is not None:
+    if is_emergency(entries, account, call.called):
         step(
             f"{call.called} is an emergency number of {held['country']}",
             "no limit, block or suspension applies",
         )
         return account, device.get("user", "")
-    if not held or held.get("status") == "suspended":
-        step("refuse 403 Account Suspended", f"account {account} is suspended")
-        raise _Refused("403 Account Suspended")
-    blocked = _blocked(entries, account, call.device or "", call.called, call.source or "")
-    if blocked:
-        step("refuse 403 Blocked", blocked)
-        raise _Refused("403 Blocked")
+    _allowed(account, call.device or "", call.called, call.source or "", entries, step)
     return account, device.get("user", "")
 
 
 def _from_trunk(call: Call, entries: Entries, step: _Say) -> tuple[str, str]:
+    if not _NUMBER(call.called):
+        _refuse(step, "484 Address Incomplete", f"{call.called!r} is no number")
     trunk = entries.edge("trunk", call.trunk or "")
     if trunk is None:
-        step("refuse 403 Forbidden", f"no trunk {call.trunk} is enabled")
-        raise _Refused("403 Forbidden")
-    account = entries.edge("number", call.called)
+        _refuse(step, "404 No Such Trunk", f"no trunk {call.trunk} is enabled")
+    called = to_e164(call.called, fields(trunk))
+    account = entries.edge("number", called)
     if account is None:
-        step("refuse 404 Not Found", f"no account owns {call.called}")
-        raise _Refused("404 Not Found")
-    step(f"{call.called} belongs to account {account}", f"it came by trunk {call.trunk}")
+        _refuse(step, "404 Not Found", f"no account owns {called}")
+    step(f"{called} belongs to account {account}", f"it came by trunk {call.trunk}")
+    _allowed(account, "", called, call.source or "", entries, step)
+    return account, called
+
+
+def _allowed(account: str, device: str, called: str, source: str, entries: Entries, step: _Say) -> None:
     held = fields(entries.edge("account", account) or "")
-    if held.get("status") == "suspended":
-        step("refuse 403 Account Suspended", f"account {account} is suspended")
-        raise _Refused("403 Account Suspended")
-    return account, call.called
+    if not held or held.get("status") == "suspended":
+        _refuse(step, "403 Account Suspended", f"account {account} is suspended")
+    reason = blocked(entries, account, device, called, source)
+    if reason:
+        _refuse(step, "403 Blocked", reason)
 
 
-def _blocked(entries: Entries, account: str, device: str, called: str, source: str) -> str | None:
-    """The reason of the block with the longest prefix, account before all before device; None: not blocked."""
-    prefixes = [called[:length] for length in range(len(called), 0, -1)]
-    keys = [
-        f"{scope}:{prefix}"
-        for prefix in prefixes
-        for scope in (f"account:{account}", "all:*", f"device:{device}")
-    ]
-    keys += [f"account:{account}:*", f"device:{device}:*", f"source:{source}:*"]
-    for key in keys:
-        reason = entries.edge("block", key)
-        if reason is not None:
-            return f"block {key}: {reason}"
-    return None
+def _cluster(account: str, entries: Entries, step: _Say, *, talks: bool) -> str:
+    cluster = fields(entries.edge("account", account) or "").get("cluster", "")
+    targets = entries.edge("target", cluster)
+    if not targets:
+        _refuse(step, "503 Service Unavailable", f"cluster {cluster or 'unknown'} has no enabled media node")
+    chosen = "by weight, but the node where the device talks already goes first" if talks else "by weight"
+    step(f"to cluster {cluster}", f"account {account} is served there; targets, {chosen}: {targets}")
+    return cluster
 
 
-def _straight(call: Call, entries: Entries) -> str | None:
+def _refuse(step: _Say, answer: str, why: str) -> NoReturn:
+    step(f"refuse {answer}", why)
+    raise _Refused(answer)
+
+
+def _straight(call: Call, entries: Entries) -> tuple[str, str]:
+    """The device to ring and why no media node is needed; else X-DP-Ring (or nothing) and no reason."""
     domain = (call.device or "").partition("@")[2]
     dialled = f"{call.called}@{domain}"
     found = entries.edge("straight", dialled)
     if found:
-        return found
+        return found, "one device, no next step: no media node needed, unless NAT is in between or it is away"
     peer, caller = entries.edge("credential", dialled), entries.edge("credential", call.device or "")
-    if peer and caller and fields(peer)["account"] == fields(caller)["account"]:
-        return dialled
-    return None
+    if not peer or not caller or fields(peer)["account"] != fields(caller)["account"]:
+        return "", ""
+    if re.fullmatch(r"[0-9*]+", call.called):
+        return f"{dialled} {fields(peer).get('user', '')}", ""
+    return dialled, "a device dialled by its name: no media node needed, unless NAT is in between"

@@ -25,6 +25,7 @@ def explain(call: Call, entries: Entries) -> tuple[Step, ...]:
         caller=verdict.caller if call.device else "",
         device=call.device or "",
         trunk=call.trunk or "",
+        ring=verdict.ring,
     )
     return (*verdict.steps, *media.decide(leg, entries))
 

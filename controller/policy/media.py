@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from controller.policy import Entries, Step
+from controller.policy import Entries, Step, edge
 from controller.policy.patterns import best
 
 # The base dialplan follows at most so many next steps (DP_DEPTH in asterisk/extensions.conf).
 DEPTH_LIMIT = 8
-_CLASSES = ("internal", "national", "international")
 
 
 class Leg(NamedTuple):
@@ -23,6 +22,7 @@ class Leg(NamedTuple):
     caller: str
     device: str
     trunk: str
+    ring: str = ""
 
 
 class Application(NamedTuple):
@@ -32,9 +32,12 @@ class Application(NamedTuple):
     arguments: tuple[str, ...]
 
 
-def decide(leg: Leg, entries: Entries) -> tuple[Step, ...]:
-    """Every step, in the order in which it is taken; what depends on the phones is written as a condition."""
-    walk = _Walk(leg, entries)
+def decide(leg: Leg, entries: Entries, depth: int = 0) -> tuple[Step, ...]:
+    """Every step, in the order in which it is taken; what depends on the phones is written as a condition.
+
+    `depth`: next steps followed before, in the account that calls this one.
+    """
+    walk = _Walk(leg, entries, depth)
     walk.start()
     return tuple(walk.steps)
 
@@ -50,8 +53,12 @@ def application(line: str) -> Application:
 
 
 class _Walk:
-    def __init__(self, leg: Leg, entries: Entries) -> None:
+    def __init__(self, leg: Leg, entries: Entries, depth: int) -> None:
         self.leg = leg
+        self._depth = depth  # dp-next, dp-forward and own numbers count (DP_DEPTH)
+        self._conditional = (
+            False  # one level of what follows is told; the live call goes on by the same rules
+        )
         self.steps: list[Step] = []
         self._entries = entries
         self._own = entries.dialplan(leg.cluster, f"account-{leg.account}")
@@ -70,113 +77,157 @@ class _Walk:
         elif leg.trunk:
             self._inbound(leg.called, "it came by a trunk: only numbers of the account can be reached")
         else:
-            self._dial(leg.called, self._permission(), depth=0)
+            self._dial(leg.called, self._permission())
 
-    def _dial(self, called: str, permission: str, *, depth: int) -> None:
-        if depth > DEPTH_LIMIT:
-            self._say("announcement, 25", f"more than {DEPTH_LIMIT} next steps")
-        elif called in self._own and not called.startswith(":"):
-            self._extension(called, depth)
+    def _dial(self, called: str, permission: str) -> None:
+        if called in self._own and not called.startswith(":"):
+            self._extension(called)
+        elif self.leg.ring:
+            device, _, user = self.leg.ring.partition(" ")
+            self._say(f"ring {device} for 60 s", f"the name of a device{f' of user {user}' if user else ''}")
         else:
             self._outside(called, permission)
 
-    def _extension(self, extension: str, depth: int) -> None:
+    def _deeper(self) -> bool:
+        """One next step more; False: one too many."""
+        self._depth += 1
+        if self._depth > DEPTH_LIMIT:
+            self._say("announcement, 603", f"more than {DEPTH_LIMIT} next steps")
+        return self._depth <= DEPTH_LIMIT
+
+    def _extension(self, extension: str) -> None:
         lines = self._own[extension].split("\n")
         one = application(lines[-1])
         act = _APPLICATIONS.get(one.name)
         if act is None:
             self._say(lines[-1], f"extension {extension} of {self.leg.account}")
         else:
-            act(self, extension, one, lines, depth)
+            act(self, extension, one, lines)
 
-    def _ring(self, extension: str, one: Application, lines: list[str], depth: int) -> None:
+    def _ring(self, extension: str, one: Application, lines: list[str]) -> None:
         user, _, ring_time_s, devices, no_answer, busy, unregistered = one.arguments
         rung = [application(line).arguments[0] for line in lines[:-1]] + ([devices] if devices else [])
         why = f"extension {extension} of {self.leg.account} is user {user}"
         if rung:
             self._say(f"ring {', '.join('&'.join(rung).split('&'))} for {ring_time_s} s", why)
-            self._next("no answer", no_answer, depth)
-            self._next("busy", busy, depth)
-            self._next("no device registered", unregistered, depth)
+            self._next("no answer", no_answer)
+            self._next("busy", busy)
+            self._next("no device registered", unregistered)
         else:
             self._say("ring nobody", f"{why}, who has no enabled device")
-            self._next("no device", unregistered, depth)
+            self._next("no device", unregistered)
 
-    def _next(self, condition: str, step: str, depth: int) -> None:
+    def _next(self, condition: str, step: str) -> None:
         action, _, target = step.partition(":")
         self._say(f"then {action} {target}".rstrip(), f"if {condition}")
-        if depth:  # one level of what follows is told; the live call goes on by the same rules
+        if self._conditional or action not in ("extension", "number"):
             return
-        if action == "extension":
-            self._dial(target, self._permission(), depth=depth + 1)
-        elif action == "number":
-            self._outside(target, "international")
+        self._conditional, before = True, self._depth
+        if self._deeper():
+            if action == "number":
+                self._forwarded(target)
+            elif target in self._own:
+                self._extension(target)
+            else:
+                self._say("announcement, 404", f"{target} is no extension of {self.leg.account}")
+        self._conditional, self._depth = False, before
 
-    def _voicemail(self, extension: str, one: Application, _: list[str], __: int) -> None:
+    def _voicemail(self, extension: str, one: Application, _: list[str]) -> None:
         self._say(f"voicemail {one.arguments[0]}", f"extension {extension} takes messages")
 
-    def _voicemail_main(self, extension: str, _: Application, __: list[str], ___: int) -> None:
+    def _voicemail_main(self, extension: str, _: Application, __: list[str]) -> None:
         self._say("listen to voicemail", f"extension {extension}")
 
-    def _echo(self, extension: str, _: Application, __: list[str], ___: int) -> None:
+    def _echo(self, extension: str, _: Application, __: list[str]) -> None:
         self._say("echo test", f"extension {extension}")
 
-    def _announcement(self, extension: str, one: Application, _: list[str], __: int) -> None:
+    def _announcement(self, extension: str, one: Application, _: list[str]) -> None:
         self._say(f"announcement {one.arguments[0]}", f"extension {extension}")
 
-    def _forward(self, extension: str, one: Application, _: list[str], __: int) -> None:
+    def _forward(self, extension: str, one: Application, _: list[str]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
-        self._outside(one.arguments[0], "international")
+        self._forwarded(one.arguments[0])
 
-    def _inbound(self, number: str, why: str) -> bool:
+    def _forwarded(self, number: str) -> None:
+        """dp-forward: what the rows name needs no permission of the caller."""
+        if self._deeper():
+            self._number(number, "international")
+
+    def _inbound(self, number: str, why: str) -> None:
         found = self._context(f"inbound-{self.leg.account}").get(number)
         if found is None:
-            if self.leg.trunk:
-                self._say("announcement, 404", f"{number} is no number of {self.leg.account}")
-            return False
+            self._say("announcement, 404", f"{number} is no number of {self.leg.account}")
+            return
         extension = application(found).arguments[1]
         self._say(f"to extension {extension}", f"{number} leads there; {why}")
-        self._dial(extension, "internal", depth=0)
-        return True
+        if extension in self._own:
+            self._extension(extension)
 
     def _outside(self, called: str, permission: str) -> None:
-        e164 = routed = called
-        if not called.startswith("+") or called in self._context(f"country-{self._country}"):
-            country = self._context(f"country-{self._country}")
-            pattern = best(country, called)
-            if pattern is None:
-                self._say(
-                    "announcement, 404", f"{called} is neither an extension nor a number in {self._country}"
-                )
-                return
-            one = application(country[pattern])
-            e164 = _expand(one.arguments[-1], called)
-            routed = _expand(one.arguments[0], called)
-            self._say(f"number {e164}", f"{called} as dialled in {self._country}")
-        if self._inbound(e164, "the account's own number stays inside"):
+        country = self._context(f"country-{self._country}")
+        pattern = best(country, called)
+        if pattern is None:
+            self._say(
+                "announcement, 404", f"{called} is neither an extension nor a number in {self._country}"
+            )
             return
-        wanted = self._class(e164)
-        if _CLASSES.index(wanted) > _CLASSES.index(permission):
-            self._say("announcement, 403", f"a {wanted} number, but the caller may dial {permission} ones")
-            return
-        self._route(e164, routed, wanted)
+        one = application(country[pattern])
+        number = _expand(one.arguments[-1], called)
+        self._say(f"number {number}", f"{called} as dialled in {self._country}")
+        if one.name == "dp-short":
+            if self._permitted("national", permission):
+                self._route(_expand(one.arguments[0], called), number, "national")
+        else:
+            self._number(number, permission)
 
-    def _route(self, e164: str, routed: str, wanted: str) -> None:
-        digits = e164.lstrip("+")
+    def _number(self, number: str, permission: str) -> None:
+        """dp-e164: own numbers stay inside; then the permission; then the trunks."""
+        if number in self._context(f"inbound-{self.leg.account}"):
+            if self._deeper():
+                self._inbound(number, "the account's own number stays inside")
+            return
+        wanted = self._class(number)
+        if self._permitted(wanted, permission):
+            self._route(number, number, wanted)
+
+    def _permitted(self, wanted: str, permission: str) -> bool:
+        if permission == "international" or permission == wanted == "national":
+            return True
+        self._say(
+            "announcement, 403", f"a {wanted} number, but the caller may dial {permission or 'no'} ones"
+        )
+        return False
+
+    def _route(self, number: str, routed: str, wanted: str) -> None:
+        """dp-out: the trunks of the longest prefix, own routes before shared ones; then what the edge does with it."""
+        digits = routed.lstrip("+")
+        trunks = ""
         for context in (f"routes-{self.leg.account}", "routes"):
             routes = self._context(context)
-            pattern = best(routes, e164) or best(routes, digits)
+            pattern = best(routes, digits)
             if pattern:
                 trunks = application(routes[pattern]).arguments[0]
                 whose = "shared route" if context == "routes" else "route of the account"
-                self._say(
-                    f"dial {routed} by {_trunks(trunks)}", f"{whose} {pattern.strip('_!')}, a {wanted} number"
-                )
-                return
-        if self._entries.edge("number", e164) is not None:
-            self._say(f"dial {e164} inside", "no route, but another account here owns it")
+                why = f"{whose} {pattern.strip('_!')}, a {wanted} number"
+                break
+        if self._entries.edge("number", number) is not None:
+            self._on_net(number)
+        elif not trunks:
+            self._say(
+                "refuse 404 Not Found", f"no route fits {routed} (table routes), and no account here owns it"
+            )
+        elif reason := edge.blocked(self._entries, self.leg.account, "", number, ""):
+            self._say("announcement, 503", f"the edge refuses {number} on each trunk: {reason}")
         else:
-            self._say("announcement, 404", f"no route fits {e164} (table routes)")
+            self._say(f"dial {number} by {_trunks(trunks)}", why)
+
+    def _on_net(self, number: str) -> None:
+        verdict = edge.on_net(number, self._entries)
+        self._say(f"dial {number} inside", "another account here owns it")
+        self.steps.extend(verdict.steps)
+        if verdict.action == "media":
+            leg = Leg(verdict.target, verdict.account, number, "", "", edge.ONNET)
+            self.steps.extend(decide(leg, self._entries, self._depth))
 
     def _class(self, e164: str) -> str:
         classes = self._context(f"class-{self._country}")
@@ -194,7 +245,7 @@ class _Walk:
         self.steps.append(Step("media", what, why))
 
 
-_APPLICATIONS: dict[str, Callable[[_Walk, str, Application, list[str], int], None]] = {
+_APPLICATIONS: dict[str, Callable[[_Walk, str, Application, list[str]], None]] = {
     "dp-user": _Walk._ring,
     "dp-voicemail": _Walk._voicemail,
     "dp-voicemail-main": _Walk._voicemail_main,

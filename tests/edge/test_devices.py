@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.edge.conftest import DOMAIN, Make
+from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
 from tests.edge.phone import challenge_of, credentials
 
@@ -176,6 +176,35 @@ def test_unregistered_device_dialled_by_its_address(make: Make) -> None:
     caller = make("desk1", 67)
     invite = caller.invite(f"sip:mobile@{DOMAIN}")
     assert caller.final(invite).status == 480
+
+
+def test_a_device_named_like_an_extension_is_for_the_media_node(make: Make, edge: Edge, net: str) -> None:
+    edge.put("credential", f"104@{DOMAIN}", credential("104", user="lobby"))
+    phone, media = make("104", 67), make("media1", 21, transport="tcp")
+    phone.register()
+    caller = make("desk1", 68)
+    invite = caller.invite(f"sip:104@{DOMAIN}")
+    incoming = media.expect("INVITE")
+    assert incoming["X-DP-Ring"] == f"104@{DOMAIN} lobby"
+    media.answer(incoming, 486)
+    assert caller.final(invite).status == 486
+    assert phone.silent(0.1)
+    phone.register(expires=0)
+    edge.drop("credential", f"104@{DOMAIN}")
+
+
+def test_a_device_dialled_by_name_from_behind_nat_is_for_the_media_node(make: Make) -> None:
+    media, caller = make("media1", 21, transport="tcp"), make("desk1", 69, claims="192.168.1.9")
+    invite = caller.invite(f"sip:lobby@{DOMAIN}", headers=(("X-DP-Ring", "evil"),))
+    incoming = media.expect("INVITE")
+    assert incoming.all("X-DP-Ring") == [f"lobby@{DOMAIN} lobby"]
+    media.answer(incoming, 486)
+    assert caller.final(invite).status == 486
+    other = caller.invite(f"sip:102@{DOMAIN}")
+    incoming = media.expect("INVITE")
+    assert incoming.all("X-DP-Ring") == []
+    media.answer(incoming, 486)
+    assert caller.final(other).status == 486
 
 
 def test_foreign_domain_is_not_ours_to_call(make: Make) -> None:

@@ -242,7 +242,7 @@ class Edge:
                 self._out.close()
             self._out = None
 
-    def request(  # noqa: PLR0917
+    def request(
         self, leg: Leg, method: str, target: str, sequence: int, more: tuple[str, ...] = (), body: str = ""
     ) -> str:
         branch = leg.branch if method == "CANCEL" else f"z9hG4bK{uuid.uuid4().hex}"

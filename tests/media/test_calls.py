@@ -318,3 +318,60 @@ def test_a_trunk_transfers_nobody(edge: Edge) -> None:
     assert all(not one.get("x-dp-trunk") for one in edge.invites)
     leg.bye()
     phone.wait("BYE")
+
+
+# ------------------------------------------------------------------------------------- devices by name, other accounts
+
+
+@pytest.mark.parametrize(("answer", "code"), [("answer", 200), ("486", 486), ("404", 480)])
+def test_a_device_dialled_by_its_name_rings_alone(edge: Edge, answer: str, code: int) -> None:
+    edge.answers = {"alice2": answer}
+    leg = edge.call("alice2", Ring="alice2@acme.example alice", **BOB)
+    assert leg.wait("final").code == code
+    assert [one.user for one in edge.invites] == ["alice2"]
+    if code == 200:
+        phone = edge.leg_to("alice2")
+        edge.answers["trunk:first-1"] = "answer"
+        phone.send("REFER", "Refer-To: <sip:0033123456789@acme.example>", f"Referred-By: {phone.local}")
+        # by the permission of alice
+        until(lambda: any(one.get("x-dp-trunk") for one in edge.invites))
+        leg.bye()
+
+
+def test_a_device_without_user_rings_too(edge: Edge) -> None:
+    edge.answers = {"lobby": "answer"}
+    leg = edge.call("lobby", Ring="lobby@acme.example ", **BOB)
+    leg.wait("200")
+    leg.bye()
+
+
+def test_an_extension_goes_before_a_device_of_the_same_name(edge: Edge) -> None:
+    edge.answers = {"alice1": "ring", "alice2": "answer"}
+    leg = edge.call("101", Ring="101@acme.example alice", **BOB)
+    leg.wait("200")
+    assert sorted(one.user for one in edge.invites) == ["alice1", "alice2"]
+    leg.bye()
+
+
+def test_hostile_ring_header_is_only_a_name(edge: Edge, media: MediaNode) -> None:
+    before = len(media.complaints())
+    leg = edge.call("x1", Ring="a,b)${SHELL(id)}&PJSIP/x alice", **BOB)
+    leg.wait("final")
+    assert media.complaints()[before:] == []
+
+
+@pytest.mark.parametrize(
+    ("came", "sent", "code"), [("", "1", 200), ("3", "4", 200), ("7", "8", 200), ("8", "", 500)]
+)
+def test_next_steps_of_the_account_before_count(edge: Edge, came: str, sent: str, code: int) -> None:
+    edge.answers = {"trunk:first-1": "answer"}
+    more = {"Depth": came} if came else {}
+    leg = edge.call("8000", **BOB, **more)
+    final = leg.wait("final", 20)
+    if code == 200:
+        assert final.code == 200
+        assert [one.get("x-dp-depth") for one in edge.invites] == [sent]
+        leg.bye()
+    else:
+        assert final.code >= 400
+        assert edge.invites == []
