@@ -92,7 +92,7 @@ class _Walk:
         """One next step more; False: one too many."""
         self._depth += 1
         if self._depth > DEPTH_LIMIT:
-            self._say("announcement, 603", f"more than {DEPTH_LIMIT} next steps")
+            self._say(f"announcement, {self._code(603)}", f"more than {DEPTH_LIMIT} next steps")
         return self._depth <= DEPTH_LIMIT
 
     def _extension(self, extension: str) -> None:
@@ -217,7 +217,9 @@ class _Walk:
                 "refuse 404 Not Found", f"no route fits {routed} (table routes), and no account here owns it"
             )
         elif reason := edge.blocked(self._entries, self.leg.account, "", number, ""):
-            self._say("announcement, 503", f"the edge refuses {number} on each trunk: {reason}")
+            self._say(
+                f"announcement, {self._code(503)}", f"the edge refuses {number} on each trunk: {reason}"
+            )
         else:
             self._say(f"dial {number} by {_trunks(trunks)}", why)
 
@@ -225,7 +227,9 @@ class _Walk:
         verdict = edge.on_net(number, self._entries)
         self._say(f"dial {number} inside", "another account here owns it")
         self.steps.extend(verdict.steps)
-        if verdict.action == "media":
+        if verdict.action == "refuse":
+            self.steps[-1] = Step("edge", "refuse 480 Temporarily Unavailable", verdict.steps[-1].why)
+        else:
             leg = Leg(verdict.target, verdict.account, number, "", "", edge.ONNET)
             self.steps.extend(decide(leg, self._entries, self._depth))
 
@@ -240,6 +244,10 @@ class _Walk:
 
     def _context(self, name: str) -> dict[str, str]:
         return self._entries.dialplan(self.leg.cluster, name)
+
+    def _code(self, code: int) -> int:
+        """What an edge makes of the code when another account called (trunks.cfg, ON_NET)."""
+        return 480 if self.leg.trunk == edge.ONNET else code
 
     def _say(self, what: str, why: str) -> None:
         self.steps.append(Step("media", what, why))

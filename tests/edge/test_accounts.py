@@ -61,8 +61,20 @@ def test_the_called_accounts_limit_and_blocks_count(make: Make, edge: Edge, medi
     media.answer(incoming, 486)
     assert media.final(first).status == 486
     edge.put("block", "account:small:+4930555099", "fraud")
-    assert media.final(dial(media, "small", "c-three")).status == 403
-    assert media.final(dial(media, "asleep", "c-four")).status == 403
+    # Final for the media node: no other trunk leads elsewhere.
+    assert media.final(dial(media, "small", "c-three")).status == 480
+    assert media.final(dial(media, "asleep", "c-four")).status == 480
+    assert [(e["call"] == "c-four", e["status"]) for e in edge.events()[-2:]] == [(False, 403), (True, 403)]
+
+
+@pytest.mark.parametrize(("said", "heard"), [(403, 480), (603, 480), (500, 480), (404, 404), (486, 486)])
+def test_what_the_called_account_answers_is_final(edge: Edge, media: Endpoint, said: int, heard: int) -> None:
+    invite = dial(media, "acme", f"c-said-{said}")
+    incoming = media.expect("INVITE")
+    media.answer(incoming, 100)
+    media.answer(incoming, said)
+    assert media.final(invite).status == heard
+    assert [e["event"] for e in edge.events(f"c-said-{said}")] == ["start", "failed"]
 
 
 def test_an_emergency_is_for_the_trunk(make: Make, edge: Edge, media: Endpoint) -> None:

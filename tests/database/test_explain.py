@@ -1,0 +1,59 @@
+"""`route explain` on the sample company: tests/cases/explain, which the live tests place as real calls too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from controller import pipeline
+from controller.policy import explain
+from controller.revision.entries import Published
+from controller.schema.importer import load, read_company
+from tests.database.conftest import SAMPLE
+
+CASES = [
+    case
+    for path in sorted((Path(__file__).parents[1] / "cases" / "explain").glob("*.yaml"))
+    for case in yaml.safe_load(path.read_text())
+]
+
+
+@pytest.fixture(scope="module")
+def published(sample: str) -> Iterator[psycopg.Connection[Any]]:
+    """The sample company as it is."""
+    with psycopg.connect(sample) as connection:
+        publish(connection)
+        yield connection
+
+
+def publish(connection: psycopg.Connection[Any]) -> None:
+    plan = pipeline.make_plan(connection)
+    if plan.changes:
+        pipeline.publish(connection, plan, author="test", reason="test", unsafe_reason="a test")
+    connection.commit()
+
+
+def told(connection: psycopg.Connection[Any], call: dict[str, str]) -> list[str]:
+    """What is said of a call."""
+    asked = explain.call_from(call.get("from", ""), call["to"], trunk=call.get("trunk"))
+    return [step.what for step in explain.explain(asked, Published(connection))]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_what_is_said_of_a_call(
+    published: psycopg.Connection[Any], new_database: Callable[[], str], case: dict[str, Any]
+) -> None:
+    if "given" not in case:
+        assert told(published, case["call"]) == case["steps"]
+        return
+    with psycopg.connect(new_database()) as changed:
+        load(changed, read_company(SAMPLE))
+        for statement in case["given"]:
+            changed.execute(statement)
+        publish(changed)
+        assert told(changed, case["call"]) == case["steps"]
