@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+import socket
 import subprocess
 import time
 import uuid
@@ -114,6 +116,13 @@ def real_asterisk(folder: Path, image: str) -> str:
     return name
 
 
+def _reachable(host: str, port: int) -> bool:
+    """A new container's address answers a moment after the container runs."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
+
+
 def _booted(name: str) -> None:
     command = ["docker", "exec", name, "asterisk", "-rx", "core waitfullybooted"]
     until(lambda: b"booted" in subprocess.run(command, capture_output=True, check=False, timeout=60).stdout)
@@ -169,6 +178,7 @@ async def media(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[P
         return
     name = real_asterisk(folder, image("media"))
     host = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name)
+    until(lambda: _reachable(host, 5038))
     ami = Ami(host, 5038, "agent", "contract", events="system", backoff_s=(0.05, 0.2))
 
     def restart_real() -> None:

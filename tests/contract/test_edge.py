@@ -101,13 +101,15 @@ async def test_a_restart_shows_and_the_state_file_comes_back(edge: Place) -> Non
     assert await edge.server.started() != before
     if edge.fake is None:
         assert await edge.server.read("account", ["acme"]) == {"acme": "kept"}
-        found = (await edge.server.read("registration", ["t"]))["t"]
+        async with asyncio.timeout(5):  # a child of Kamailio loads them, while another answers already
+            while (found := (await edge.server.read("registration", ["t"]))["t"]) is None:  # noqa: ASYNC110 - asked of the server
+                await asyncio.sleep(0.02)
         assert canonical("registration", found) == canonical("registration", REGISTRATION)
 
 
+@pytest.mark.parametrize("edge", ["real"], indirect=True)
 async def test_reload_drops_what_nobody_meant(edge: Place) -> None:
-    if edge.fake is not None:
-        pytest.skip("the double reads no SQLite")
+    """Not on the double: it reads no SQLite."""
     edge.state.stage([Wanted("account", "acme", "kept")], 1)
     await edge.server.apply([Wanted("account", "stranger", "x")])
     assert await edge.server.refill("account") is None
