@@ -256,7 +256,7 @@ remove() {
     if docker compose version >/dev/null 2>&1 && [ -d "$STACK/secrets" ]; then
       docker compose --profile '*' down --volumes --remove-orphans --timeout 3
     fi
-    for image in $(docker image ls --filter label=org.dialplane.image --quiet | sort -u); do
+    for image in $(docker image ls --filter label=org.dialplane.image --filter 'reference=dialplane-*' --quiet | sort -u); do
       docker image rm -f "$image" >/dev/null 2>&1 || say "Image $image stays: another container runs it"
     done
     docker image prune -f --filter label=org.dialplane.image >/dev/null
