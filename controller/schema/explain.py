@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import psycopg
 
-_TEXT = "up to 80 characters without ; = quotes \\ $ ` { } < > | or control characters"
+_TEXT = "up to 80 characters without ; = double quotes \\ $ ` { } < > | or control characters"
 
 # Types of values: constraint of the domain -> what it wants.
 FORMS = {

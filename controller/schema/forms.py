@@ -16,9 +16,7 @@ from controller.schema.explain import FORMS
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _TOP = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 _BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_UNFIT = re.compile(
-    "[\u0001-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff;=\"'\\\\$`{}<>|]"
-)
+_UNFIT = re.compile('[\u0001-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff;="\\\\$`{}<>|]')
 
 PATTERNS = {
     "slug_form": r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -42,7 +43,9 @@ def test_flood_guard_spares_the_phone_behind_the_same_address(make: Make, edge: 
     before = edge.refused("flood")
     for _ in range(400):
         noisy.send("OPTIONS", f"sip:{DOMAIN}")
-    assert edge.refused("flood") >= before + 150
+    deadline = time.monotonic() + 3
+    while edge.refused("flood") < before + 150:
+        assert time.monotonic() < deadline, edge.refused("flood")
     # The flood goes on while the phone works: by its known port, and by one its NAT has just given it.
     noisy.send("OPTIONS", f"sip:{DOMAIN}")
     alive(phone)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.media.company import NASTY
-from tests.media.node import MediaNode
+from tests.media.node import SECRET, MediaNode
 from tests.media.peer import Edge, Leg
 
 BOB = {"Caller": "bob", "Device": "bob1@acme.example"}
@@ -375,3 +375,30 @@ def test_next_steps_of_the_account_before_count(edge: Edge, came: str, sent: str
     else:
         assert final.code >= 400
         assert edge.invites == []
+
+
+def test_a_name_with_an_apostrophe_comes_and_goes_by_ami(edge: Edge, media: MediaNode) -> None:
+    line = "international,+4930555010,101,101,Pat O'Brien"
+    actions = (
+        f"Action: Login\r\nUsername: agent\r\nSecret: {SECRET}\r\nEvents: off\r\n\r\n"
+        "Action: DialplanExtensionAdd\r\nContext: account-acme\r\nExtension: :user:pat\r\nPriority: 1\r\n"
+        f"Application: Return\r\nApplicationData: {line}\r\nReplace: yes\r\n\r\n"
+        "Action: Getvar\r\nVariable: EVAL_EXTEN(account-acme,:user:pat,1)\r\n\r\n"
+    )
+    (media.spool / "actions").write_bytes(actions.encode())
+    told = media.sh(
+        "timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/5038; cat /var/spool/dialplane/calls/actions >&3; "
+        "timeout 1 cat <&3' || true"
+    )
+    assert f"Value: {line}" in told
+    edge.answers = {"alice1": "answer"}
+    leg = edge.call("101", Caller="pat", Device="pat@acme.example")
+    leg.wait("200")
+    invite = edge.leg_to("alice1").invite
+    assert invite is not None
+    assert '"Pat O\'Brien" <sip:101@' in invite.get("from")
+    leg.bye()
+
+
+def test_a_mailbox_of_a_name_with_an_apostrophe(edge: Edge, media: MediaNode) -> None:
+    assert "Bob O'Brien" in media.cli("voicemail show users for acme")

@@ -117,10 +117,10 @@ COMMENT ON DOMAIN public.pin_digest IS 'SHA-1 of mailbox@account:pin, 40 hex dig
 CREATE DOMAIN public.label AS text
     CONSTRAINT label_form CHECK (
         VALUE ~ '^[^ ].{0,79}$' AND VALUE !~ ' $'
-        AND VALUE !~ '[\u0001-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff;="''\\$`{}<>|]'
+        AND VALUE !~ '[\u0001-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff;="\\$`{}<>|]'
     );
 COMMENT ON DOMAIN public.label IS
-    'Text for people, 1 to 80 characters, spaces inside. Not ; = quotes backslash $ ` { } < > | or control characters.';
+    'Text for people, 1 to 80 characters, spaces inside. Not ; = double quotes backslash $ ` { } < > | or control characters.';
 
 CREATE DOMAIN public.word AS text
     CONSTRAINT word_form CHECK (VALUE ~ '^[a-z][a-z0-9-]{0,31}$');
