@@ -181,6 +181,7 @@ def test_refused_with_a_sentence(
 
 ACCEPTED = [
     f"{USER} 'x', 'Zoë O’Brien (Büro, 2. Stock) & Söhne')",
+    f"{USER} 'x', 'Pat O''Brien')",
     f"{BLOCK}('account', 'acme', '+88213', 'fraud'), ('source', '2001:db8::1', '*', 'scanner')",
     f"{BLOCK}('account', 'acme', '+49', 'late')",
     f"{BLOCK}('account', 'acme', '+999', 'not-an-emergency-number-here')",

@@ -76,7 +76,8 @@ ACME = Account(
     ),
     numbers=(Number("+4930555010", "101"), Number("+4930555043", "*43")),
     mailboxes=(
-        VoicemailBox("101", "alice", "Alice", None, None, None), VoicemailBox("102", "bob", "Bob O'Brien", None, PIN, None),
+        VoicemailBox("101", "alice", "Alice", None, None, None),
+        VoicemailBox("102", "bob", "Bob O'Brien", None, PIN, None),
     ),
 )  # fmt: skip
 
