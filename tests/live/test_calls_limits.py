@@ -99,7 +99,7 @@ def test_a_full_trunk_is_followed_by_the_next(phones: Phones, carrier_a: Phones,
 def test_a_block_refuses_the_next_call_at_once(
     phones: Phones, scope: str, subject: str, what: str, phone: Phone, dialled: str, expect: int
 ) -> None:
-    """No plan, no apply: the row's commit is enough. A number is blocked where it leaves, on every trunk: 503 of the node, 500 here."""
+    """No plan, no apply: the commit is enough. A blocked number is refused on every trunk: 503 there, 500 here."""
     since = stack.now()
     with blocked(scope, subject, what):
         leg = phones.run("call", phone, to=dialled, expect=expect, limit_s=20)
