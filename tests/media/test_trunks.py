@@ -28,6 +28,7 @@ def test_dialled_becomes_e164(edge: Edge, dialled: str, e164: str) -> None:
     leg = edge.call(dialled, **ALICE)
     leg.wait("200")
     assert tried(edge) == [("first-1", e164)]
+    assert edge.invites[0].get("x-dp-device") == ALICE["Device"]
     leg.bye()
 
 
