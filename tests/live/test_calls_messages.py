@@ -17,7 +17,7 @@ def registered(phones: Phones) -> None:
 
 def test_a_message_lights_the_lamp_of_every_phone_of_its_owner(phones: Phones) -> None:
     with phones.start("notified", DESK1) as desk, phones.start("notified", APP1) as app:
-        left = phones.run("call", BOB, to="*101", talk_ms=13000)
+        left = phones.run("call", BOB, to="*101", talk_ms=17000)
         told = [desk.wait(), app.wait()]
     went_well(left, *told)
     for leg in told:

@@ -124,7 +124,7 @@ def test_with_postgresql_and_all_of_python_away_the_telephones_work(
         both_hear((desk, DESK1), (called, BOB))
         with carrier_a.answering(CARRIER) as [far]:
             went_well(phones.run("call", BOB, to="112", talk_ms=300), far.wait())
-        left = phones.run("call", DESK1, to="*101", talk_ms=13000)
+        left = phones.run("call", DESK1, to="*101", talk_ms=17000)
         went_well(left)
         assert left.heard.get("other", 0) > 50, "the greeting was heard"
     finally:
