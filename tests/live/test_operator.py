@@ -155,8 +155,9 @@ def compare(phones: Phones, caller: Phone | str, dialled: str, carriers: dict[st
     assert leg.ok, (what, who, leg)
     # A call to a number of another account is that account's call too: a record for each.
     across = "belongs to account" in str(steps) and isinstance(caller, Phone)
-    written = records(since, 2 if across else 1)[0]
-    story = " ".join(f"{one['step']} {one['text']}" for one in written["decisions"])  # type: ignore[attr-defined]
+    written, *others = records(since, 2 if across else 1)
+    decided = [step for row in (written, *others) for step in row["decisions"]]  # type: ignore[attr-defined]
+    story = " ".join(f"{one['step']} {one['text']}" for one in decided)
     if what in ("rings", "out"):
         assert who in rang, (what, who, rang, story)
         assert (written["trunk"] if what == "out" else who) == who

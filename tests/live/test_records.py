@@ -14,13 +14,14 @@ def test_every_call_has_one_record_and_it_is_complete(company: None, began: str)
         f"SELECT call_id, legs, cause, cause_text, ended_at FROM control.call_records WHERE started_at >= '{began}'"
     )
     assert records
-    # One call, one record: no leg of an edge and no channel of a node is told in two of them.
-    owners: dict[tuple[str, str], list[str]] = {}
+    # One call, one record: no leg of an edge and no channel of a node is told in two of them. (A call between accounts
+    # is a call of each: one dialog of the edge, out of the one and into the other.)
+    owners: dict[tuple[str, str, str], list[str]] = {}
     for record in records:
         assert record["cause_text"]
         assert record["ended_at"]
         for leg in record["legs"]:
-            owners.setdefault((leg["node"], leg["id"]), []).append(record["call_id"])
+            owners.setdefault((leg["node"], leg["id"], leg["leg"]), []).append(record["call_id"])
     doubled = {leg: calls for leg, calls in owners.items() if len(calls) > 1}
     assert not doubled
     print(f"{len(records)} calls, {len(owners)} legs, one complete record each")
