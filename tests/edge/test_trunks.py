@@ -176,6 +176,6 @@ def test_a_block_of_a_device_holds_however_its_user_writes_the_number(
     uri = "sip:+88213555@trunk.dialplane.internal"
     headers = (("X-DP-Call", "c-b"), ("X-DP-Account", "acme"), ("X-DP-Trunk", "carrier-a"))
     refused = media.invite(uri, sign=False, headers=(*headers, ("X-DP-Device", "desk1@acme.example")))
-    assert media.final(refused).status == 403
+    assert media.final(refused).status == 603
     assert edge.events()[-1]["reason"] == "blocked"
     edge.drop("block", "device:desk1@acme.example:+88213")

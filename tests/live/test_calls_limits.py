@@ -92,14 +92,15 @@ def test_a_full_trunk_is_followed_by_the_next(phones: Phones, carrier_a: Phones,
     [
         ("account", "acme", "*", BOB, "103", 403),
         ("device", "bob@acme.example", "*", BOB, "103", 403),
-        ("account", "acme", "+4989", BOB, "0891234567", 500),
-        ("all", "*", "+88213", DESK1, "0088213123456", 500),
+        ("account", "acme", "+4989", BOB, "0891234567", 403),
+        ("all", "*", "+88213", DESK1, "0088213123456", 403),
+        ("device", "desk1@acme.example", "+88213", DESK1, "0088213123456", 403),
     ],
 )
 def test_a_block_refuses_the_next_call_at_once(
     phones: Phones, scope: str, subject: str, what: str, phone: Phone, dialled: str, expect: int
 ) -> None:
-    """No plan, no apply: the commit is enough. A blocked number is refused on every trunk: 503 there, 500 here."""
+    """No plan, no apply: the commit is enough. A number blocked as the trunk would have it is refused there, finally."""
     since = stack.now()
     with blocked(scope, subject, what):
         leg = phones.run("call", phone, to=dialled, expect=expect, limit_s=20)
