@@ -100,7 +100,7 @@ def test_a_full_trunk_is_followed_by_the_next(phones: Phones, carrier_a: Phones,
 def test_a_block_refuses_the_next_call_at_once(
     phones: Phones, scope: str, subject: str, what: str, phone: Phone, dialled: str, expect: int
 ) -> None:
-    """No plan, no apply: the commit is enough. A number blocked as the trunk would have it is refused there, finally."""
+    """The commit is enough: no plan, no apply. A number blocked as a trunk has it is refused there, finally."""
     since = stack.now()
     with blocked(scope, subject, what):
         leg = phones.run("call", phone, to=dialled, expect=expect, limit_s=20)
