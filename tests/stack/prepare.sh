@@ -242,7 +242,20 @@ venv() {
   echo "$wanted" >.venv/.dialplane
 }
 
+# A stack left by another checkout has a database whose passwords are not ours.
+alone() {
+  [ -e "$STACK/ours" ] && return
+  if [ -n "$(docker volume ls --quiet --filter name=^dialplane_postgres$)" ]; then
+    [ "${DIALPLANE_FRESH:-}" = 1 ] || die "Another checkout's stack is on this machine." \
+      "'make down' there removes it; DIALPLANE_FRESH=1 removes it, data included, from here."
+    run "Removing the stack of another checkout" \
+      docker compose --profile '*' down --volumes --remove-orphans --timeout 3
+  fi
+  touch "$STACK/ours"
+}
+
 up() {
+  alone
   run "Building the images" docker compose --profile calls --progress plain build
   if ! run "Starting the stack" docker compose --profile calls --progress plain up --detach --wait --wait-timeout 120; then
     docker compose ps --all >&2

@@ -5,6 +5,8 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export DIALPLANE_NO_SKIPS=1 DIALPLANE_EDGE_IMAGE=dialplane-edge DIALPLANE_MEDIA_IMAGE=dialplane-media
 export TESTCONTAINERS_RYUK_DISABLED=true
+# From nothing: what another checkout left running goes.
+export DIALPLANE_FRESH=1
 FAILED=() TOLD=()
 
 part() { # NAME COMMAND...
