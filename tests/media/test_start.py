@@ -46,6 +46,7 @@ def test_ami_only_on_loopback(media: MediaNode, edge: Edge) -> None:
 
 
 def test_extension_by_ami_then_reload_is_sqlite_again(media: MediaNode, edge: Edge) -> None:
+    media.cli("dialplan reload")
     shown = media.cli("dialplan show account-acme")
     answer = ami(
         media,
