@@ -186,7 +186,7 @@ def _read(
                     "at": _iso(fact.at),
                     "node": fact.node,
                     "step": fact.event,
-                    "text": _extra(fact).get("extra", ""),
+                    "text": extra_of(fact.detail).get("extra", ""),
                 }
             )
         elif fact.event != "LINKEDID_END":
@@ -225,7 +225,7 @@ def _channel(legs: dict[tuple[str, str], Leg], fact: Fact) -> None:
     if fact.event in ("HANGUP", "CHAN_END"):
         leg.ended_at = leg.ended_at or fact.at
         if fact.event == "HANGUP" and leg.cause is None:
-            extra = _extra(fact)
+            extra = extra_of(fact.detail)
             leg.cause = int(extra.get("hangupcause") or 0)
             leg.by = "caller" if extra.get("hangupsource") == said.get("channame") else "callee"
 
@@ -261,8 +261,9 @@ def cause_of(status: int) -> int:
     return CAUSE_OF_STATUS.get(status) or {4: 31, 5: 41, 6: 31}.get(status // 100, 31)
 
 
-def _extra(fact: Fact) -> dict[str, Any]:
-    extra = fact.detail.get("eventextra") or {}
+def extra_of(said: dict[str, Any]) -> dict[str, Any]:
+    """The `eventextra` of a line of Asterisk: JSON in a text, or text that is none."""
+    extra = said.get("eventextra") or {}
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.calls import store
+from controller.calls.fold import extra_of
 from controller.errors import InputError, NodeError
 
 
@@ -195,10 +196,11 @@ async def trace(connection: store.Connection, call: str) -> Trace:
 
 def _text(event: str, said: dict[str, Any]) -> str:
     if "eventtype" in said:
-        extra = said.get("eventextra") or ""
+        extra = extra_of(said)
         if event.startswith("dp."):
-            return str(extra.get("extra", "")) if isinstance(extra, dict) else str(extra)
-        return " ".join(str(part) for part in (said.get("channame"), said.get("exten"), extra) if part)
+            return str(extra.get("extra", ""))
+        told = " ".join(f"{name} {value}" for name, value in extra.items() if value != "")
+        return " ".join(str(part) for part in (said.get("channame"), said.get("exten"), told) if part)
     parts = [
         f"{name} {said[name]}"
         for name in ("leg", "caller", "called", "trunk", "media", "by", "reason")
