@@ -15,6 +15,7 @@ LINKED = "linked:"
 #: `call_id` of facts about a server, not a call.
 NODE = "node:"
 RESTART = "restart"
+GONE = "gone"
 EDGE_EVENTS = frozenset(("start", "answered", "end", "failed"))
 
 
@@ -56,6 +57,12 @@ def parse(line: bytes, node: str, file_id: str, position: int) -> Fact:
             raise ValueError(f"event {event!r} of call {call!r} is none of an edge")
     at = dt.datetime.fromtimestamp(at_s, dt.UTC)
     return Fact(call, node, at, event, file_id, position, said)
+
+
+def gone(node: str, call_id: str, leg: str, kind: str, at: dt.datetime) -> Fact:
+    """An edge no longer has the dialog `leg` (`kind`: in, out, straight) and never told of its end."""
+    detail = {"id": leg, "leg": kind, "event": GONE}
+    return Fact(call_id, node, at, GONE, f"{GONE} {call_id} {kind}", int(leg.partition(":")[2] or 0), detail)
 
 
 def restart(node: str, started_at: dt.datetime) -> Fact:

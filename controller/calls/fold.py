@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.calls.facts import RESTART, Fact
+from controller.calls.facts import GONE, RESTART, Fact
 
 CALLER_LEGS = ("in", "straight")
 
@@ -201,7 +201,9 @@ def _leg(legs: dict[tuple[str, str], Leg], fact: Fact, identity: str, kind: str)
 def _edge(legs: dict[tuple[str, str], Leg], fact: Fact, decisions: list[dict[str, Any]]) -> None:
     said = fact.detail
     leg = _leg(legs, fact, str(said.get("id", "")), str(said.get("leg") or "in"))
-    if fact.event == "answered" and leg.answered_at is None:
+    if fact.event == GONE and leg.ended_at is None:
+        leg.ended_at, leg.cause, leg.lost = fact.at, LOST, True
+    elif fact.event == "answered" and leg.answered_at is None:
         leg.answered_at, leg.status = fact.at, 200
     elif fact.event in ("end", "failed") and leg.ended_at is None:
         leg.ended_at = fact.at

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from controller.calls import store
 from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Result, Rpc, run
-from controller.calls.facts import Fact, restart
+from controller.calls.facts import Fact, gone, restart
 from controller.calls.mwi import Lamps
 from controller.calls.spool import Spool
 from controller.calls.table import CallTable
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _SAME_START_S = 3
 _WATCH_S = 5
+_GONE_AFTER_S = 15
 
 
 class CallService:
@@ -49,6 +50,9 @@ class CallService:
         self.table = CallTable()
         self._ami, self._rpc = ami, rpc
         self._started_at: dt.datetime | None = None
+        self._edge: EdgeCommands | None = None
+        self._look_at = 0.0
+        self._missing: set[tuple[str, str, str]] = set()
         self._restarts: list[Fact] = []
         self._results: dict[int, Result] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -63,7 +67,8 @@ class CallService:
             ami.on_connect(media.resync)
             Lamps(ami, self._devices)
         if rpc is not None:
-            self.handlers |= EdgeCommands(rpc).handlers
+            self._edge = EdgeCommands(rpc)
+            self.handlers |= self._edge.handlers
 
     async def run(self) -> None:
         """Everything at once, until cancelled."""
@@ -102,7 +107,22 @@ class CallService:
         async with store.connect(self._dsn) as connection:
             while True:
                 await self.ship_once(connection)
+                if self._edge is not None and asyncio.get_running_loop().time() >= self._look_at:
+                    self._look_at = asyncio.get_running_loop().time() + _WATCH_S
+                    await self.close_gone(connection, self._edge)
                 await asyncio.sleep(self._ship_interval_s)
+
+    async def close_gone(self, connection: store.Connection, edge: EdgeCommands) -> None:
+        """End legs whose dialog the edge has had no more at two looks in a row, and never told of their end."""
+        told = set(await store.open_legs(connection, self.node, _GONE_AFTER_S))
+        if told:
+            listed = await edge.calls({})
+            live = {str(leg["id"]) for legs in listed["calls"].values() for leg in legs}
+            told = {one for one in told if one[1] not in live}
+        again, self._missing = told & self._missing, told
+        for call, leg, _ in again:
+            log.warning("call %s: %s has no dialog %s any more and told of no end", call, self.node, leg)
+        await store.ship(connection, [gone(self.node, *one, store.utc_now()) for one in again])
 
     async def ship_once(self, connection: store.Connection) -> int:
         """Ship what is there; the number of facts."""

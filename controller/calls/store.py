@@ -253,6 +253,18 @@ async def records(connection: Connection, account: str | None, limit: int) -> li
     return await rows.fetchall()
 
 
+async def open_legs(connection: Connection, edge: str, older_than_s: float) -> list[tuple[str, str, str]]:
+    """(call id, dialog, kind) of the legs on that edge that no line has ended, of calls begun so long ago."""
+    rows = await connection.execute(
+        """SELECT r.call_id, leg ->> 'id' AS id, leg ->> 'leg' AS kind
+        FROM control.call_records r CROSS JOIN jsonb_array_elements(r.legs) AS leg
+        WHERE NOT r.complete AND r.started_at < clock_timestamp() - make_interval(secs => %s)
+            AND leg ->> 'node' = %s AND leg ->> 'ended_at' IS NULL""",
+        (older_than_s, edge),
+    )
+    return [(row["call_id"], row["id"], row["kind"]) for row in await rows.fetchall()]
+
+
 async def whole_id(connection: Connection, beginning: str) -> str:
     """The id of the one call that begins so; the text itself when none or several do."""
     rows = await connection.execute(

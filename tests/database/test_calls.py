@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from controller.calls import operator, store
+from controller.calls.commands import EdgeCommands
 from controller.calls.facts import Fact
 from controller.calls.service import CallService
 from controller.calls.spool import Spool
@@ -300,3 +302,37 @@ def test_an_agent_may_do_its_part_and_no_more(database: str) -> None:
         connection.execute("UPDATE control.node_commands SET taken_at = now() WHERE false")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("INSERT INTO control.node_commands (node, verb) VALUES ('n1', 'hangup')")
+
+
+async def test_a_dialog_that_is_gone_and_told_of_no_end_is_closed_once(
+    connection: store.Connection, sample: str, tmp_path: Path
+) -> None:
+    """Two looks in a row; a dialog that still stands is left alone; an end told late is taken instead."""
+    begun = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
+    for number, call in enumerate(("call-gone", "call-up")):
+        said = {"id": f"7:{number}", "leg": "straight", "event": "start", "caller": "bob", "called": "103"}
+        await store.ship(connection, [Fact(call, "edge9", begun, "start", "f", number, said)])
+
+    class Rpc:
+        path = tmp_path / "kamailio.sock"
+
+        def call(self, method: str, /, *params: Any, store_path: str | None = None) -> Any:
+            said = '"call":"call-up","leg":"straight"'
+            standing = {"h_entry": 7, "h_id": 1, "state": 4, "variables": [{"ev": said}]}
+            Path(str(store_path)).write_text(json.dumps({"result": [standing]}))
+
+    service = CallService(node="edge9", dsn=sample, spool=tmp_path, state=tmp_path, rpc=Rpc())
+    for look in range(3):
+        record = await store.record_of(connection, "call-gone")
+        assert record is not None
+        assert record["complete"] is (look == 2)
+        await service.close_gone(connection, EdgeCommands(Rpc()))
+    up = await store.record_of(connection, "call-up")
+    assert up is not None
+    assert not up["complete"]
+    ended = begun + dt.timedelta(seconds=3)
+    late = {"id": "7:0", "leg": "straight", "event": "end", "status": 200, "by": "caller", "cause": 16}
+    await store.ship(connection, [Fact("call-gone", "edge9", ended, "end", "f", 9, late)])
+    record = await store.record_of(connection, "call-gone")
+    assert record is not None
+    assert (record["cause"], record["ended_at"]) == (16, ended)
