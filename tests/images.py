@@ -9,11 +9,11 @@ import subprocess
 
 def server_image(kind: str) -> str | None:
     """An image with Kamailio (`edge`) or Asterisk (`media`): DIALPLANE_EDGE_IMAGE or DIALPLANE_MEDIA_IMAGE, else the
-    stack's, else `dpbase`; None when there is no Docker or none of them.
+    stack's; None when there is no Docker or none of them.
     """
     if shutil.which("docker") is None:
         return None
-    for name in (os.environ.get(f"DIALPLANE_{kind.upper()}_IMAGE"), f"dialplane-{kind}", "dpbase"):
+    for name in (os.environ.get(f"DIALPLANE_{kind.upper()}_IMAGE"), f"dialplane-{kind}"):
         if name and not _inspect(name):
             return name
     return None

@@ -70,7 +70,9 @@ def kamailio_image() -> str:
     """Without an image there is nothing to test, and the reason is printed."""
     found = image()
     if found is None:
-        pytest.skip("no Docker image with Kamailio (dialplane-edge, dpbase or DIALPLANE_EDGE_IMAGE)")
+        pytest.skip(
+            "no Docker image with Kamailio (dialplane-edge or DIALPLANE_EDGE_IMAGE; make stack builds it)"
+        )
     return found
 
 

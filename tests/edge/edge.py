@@ -23,7 +23,7 @@ from controller.install import edge_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates" / "kamailio"
-IMAGES = ("dialplane-edge", "dpbase")
+IMAGES = ("dialplane-edge",)
 
 
 def image() -> str | None:

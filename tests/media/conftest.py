@@ -16,7 +16,9 @@ from tests.media.peer import Edge
 def asterisk_image() -> str:
     found = image()
     if found is None:
-        pytest.skip("no Docker image with Asterisk (dialplane/media, dpbase or DIALPLANE_MEDIA_IMAGE)")
+        pytest.skip(
+            "no Docker image with Asterisk (dialplane-media or DIALPLANE_MEDIA_IMAGE; make stack builds it)"
+        )
     return found
 
 

@@ -34,7 +34,7 @@ def docker(*arguments: str, limit_s: float = 60.0) -> str:
 
 def image() -> str | None:
     """An image with Asterisk: DIALPLANE_MEDIA_IMAGE, the stack's, or the experiments'; None: there is none."""
-    wanted = (os.environ.get("DIALPLANE_MEDIA_IMAGE"), "dialplane/media", "dialplane-media", "dpbase")
+    wanted = (os.environ.get("DIALPLANE_MEDIA_IMAGE"), "dialplane-media")
     if shutil.which("docker") is None:
         return None
     for one in wanted:
