@@ -217,7 +217,9 @@ class _Walk:
                 "refuse 404 Not Found", f"no route fits {routed} (table routes), and no account here owns it"
             )
         elif reason := edge.blocked(self._entries, self.leg.account, self.leg.device, number, ""):
-            self._say(f"announcement, {self._code(403)}", f"the edge lets {number} out by no trunk: {reason}")
+            self._say(
+                f"refuse {self._code(403)} Blocked", f"the edge lets {number} out by no trunk: {reason}"
+            )
         else:
             self._say(f"dial {number} by {_trunks(trunks)}", why)
 
