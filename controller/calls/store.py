@@ -27,15 +27,19 @@ NOT_RUN = "not run"
 
 _INSERT = """INSERT INTO control.call_events (call_id, node, at, event, detail, file_id, position)
     VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+# The channel that began names the call (its uniqueid is the linkedid). After an attended transfer the channels of
+# one call carry the linkedid of the other, so what those say of it joins nothing.
 _CALLS_OF_LINKED = """SELECT DISTINCT call_id FROM control.call_events
-    WHERE detail ? 'linkedid' AND node || '/' || (detail ->> 'linkedid') = ANY (%s) AND node = ANY (%s)
+    WHERE detail ? 'linkedid' AND detail ->> 'uniqueid' = detail ->> 'linkedid'
+    AND node || '/' || (detail ->> 'linkedid') = ANY (%s) AND node = ANY (%s)
     AND detail ->> 'linkedid' = ANY (%s) AND NOT starts_with(call_id, 'linked:')"""
 _OPEN_ON = """SELECT call_id FROM control.call_records WHERE NOT complete AND (edge = ANY (%(nodes)s)
     OR media_node = ANY (%(nodes)s) OR EXISTS (SELECT FROM jsonb_array_elements(legs) leg
     WHERE leg ->> 'node' = ANY (%(nodes)s)))"""
 _FACTS = """WITH own AS (SELECT * FROM control.call_events WHERE call_id = %s),
     linked AS (SELECT * FROM control.call_events WHERE call_id IN (
-        SELECT 'linked:' || node || '/' || (detail ->> 'linkedid') FROM own WHERE detail ? 'linkedid')),
+        SELECT 'linked:' || node || '/' || (detail ->> 'linkedid') FROM own
+        WHERE detail ? 'linkedid' AND detail ->> 'uniqueid' = detail ->> 'linkedid')),
     told AS (SELECT * FROM own UNION ALL SELECT * FROM linked)
     SELECT call_id, node, at, event, file_id, position, detail FROM told
     UNION ALL SELECT call_id, node, at, event, file_id, position, detail FROM control.call_events

@@ -21,7 +21,7 @@ from controller.calls.service import CallService
 from controller.calls.spool import Spool
 from controller.errors import DatabaseError, NodeRefused, NodeUnreachable
 from controller.wire.ami import OutcomeUnknown
-from tests.unit.calls.test_fold import CALL, T0, WHOLE
+from tests.unit.calls.test_fold import CALL, T0, WHOLE, media
 
 
 @pytest.fixture
@@ -64,6 +64,36 @@ async def test_two_nodes_ship_one_call_at_once(database: str, connection: store.
             (record,) = await records(connection)
             assert record["complete"], round_
             assert (record["cause"], record["duration_ms"], len(record["legs"])) == (16, 10030, 4)
+
+
+async def test_an_attended_transfer_on_one_node_leaves_each_call_its_own_channels(
+    connection: store.Connection,
+) -> None:
+    """Asterisk gives what is left of the second call the linkedid of the first."""
+
+    def line(second: float, event: str, position: int, channel: str, linked: str, call: str) -> Fact:
+        return media(second, event, position, channel, linkedid=linked, userfield=call)
+
+    facts = [
+        line(0, "CHAN_START", 0, "m.1", "m.1", ""),
+        line(0.1, "dp.begin", 1, "m.1", "m.1", "first"),
+        line(0.2, "CHAN_START", 2, "m.2", "m.1", ""),
+        line(1, "CHAN_START", 3, "m.3", "m.3", ""),
+        line(1.1, "dp.begin", 4, "m.3", "m.3", "second"),
+        line(1.2, "CHAN_START", 5, "m.4", "m.3", ""),
+        line(2, "ATTENDEDTRANSFER", 6, "m.3", "m.3", "second"),
+        line(2.1, "CHAN_END", 7, "m.3", "m.3", "second"),
+        line(2.1, "CHAN_END", 8, "m.1", "m.1", "first"),
+        line(5, "CHAN_END", 9, "m.4", "m.1", "second"),
+        line(5, "CHAN_END", 10, "m.2", "m.1", "first"),
+    ]
+    for fact in facts:
+        await store.ship(connection, [fact])
+    told = {
+        one["call_id"]: (one["complete"], [leg["id"] for leg in one["legs"]])
+        for one in await records(connection)
+    }
+    assert told == {"first": (True, ["m.1", "m.2"]), "second": (True, ["m.3", "m.4"])}
 
 
 async def test_the_later_half_sees_what_the_earlier_wrote(
