@@ -13,9 +13,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 STACK=.stack
 BASE=debian:forky-slim      # the first Debian release with Kamailio 6.1 and Asterisk 22
-# Debian's packages come from where this machine's apt has them.
-apt_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 'debian/\?$' || true; }
-MIRROR=${DIALPLANE_MIRROR:-$(apt_mirror)}
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 LABEL=org.dialplane.made-by=prepare
 LOG=$STACK/prepare.log
@@ -56,13 +53,25 @@ need_root() {
 engine_up() { docker info >/dev/null 2>&1; }
 
 lists_fresh=
+lists() {
+  [ -z "$lists_fresh" ] || return 0
+  run "Reading Debian's package lists" apt-get update || say "  some list failed; going on with those at hand"
+  lists_fresh=1
+}
+
+# Debian's packages come from where this machine's apt has them; apt names it only once it has read its lists.
+MIRROR=${DIALPLANE_MIRROR:-}
+mirror() {
+  [ -z "$MIRROR" ] || return 0
+  lists
+  MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 'debian/\?$') ||
+    die "apt on this machine names no Debian archive." "Name one: DIALPLANE_MIRROR=http://deb.debian.org/debian"
+}
+
 install() { # REASON PACKAGE...
   local reason=$1
   shift
-  if [ -z "$lists_fresh" ]; then
-    run "Reading Debian's package lists" apt-get update || say "  some list failed; going on with those at hand"
-    lists_fresh=1
-  fi
+  lists
   run "Installing $* ($reason)" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y --no-install-recommends "$@"
   printf '%s\n' "$@" >>"$STACK/installed"
@@ -122,7 +131,7 @@ compose_from_trixie() {
   local work
   work=$(mktemp -d)
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-  echo "deb [signed-by=$KEYRING] ${MIRROR:?apt names no Debian archive: set DIALPLANE_MIRROR} trixie main" >"$work/trixie.list"
+  echo "deb [signed-by=$KEYRING] $MIRROR trixie main" >"$work/trixie.list"
   local apt=(apt-get -o "Dir::Etc::SourceList=$work/trixie.list" -o Dir::Etc::SourceParts=-
     -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root
     -o Acquire::Languages=none)
@@ -145,6 +154,7 @@ compose() {
   if [ "$(. /etc/os-release && echo "${VERSION_ID:-0}")" -ge 13 ] 2>/dev/null; then
     install "runs compose.yaml" docker-compose
   else
+    mirror
     run "Fetching Debian 13's docker-compose into ~/.docker/cli-plugins (this Debian has only version 1)" \
       bash -ec "$(declare -f compose_from_trixie); unset -f install; MIRROR=$MIRROR KEYRING=$KEYRING; compose_from_trixie"
     echo "$HOME/.docker/cli-plugins/docker-compose" >>"$STACK/files"
@@ -159,7 +169,7 @@ make_base() {
   script=sid # an older debootstrap does not know forky by name; sid's script makes the same
   [ -e /usr/share/debootstrap/scripts/forky ] && script=forky
   debootstrap --variant=minbase --keyring="$KEYRING" --include=ca-certificates forky "$work/root" \
-    "${MIRROR:?apt names no Debian archive: set DIALPLANE_MIRROR}" "$script"
+    "$MIRROR" "$script"
   rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/* \
     "$work"/root/usr/share/doc/* "$work"/root/usr/share/man/* "$work"/root/usr/share/locale/*
   tar -C "$work/root" -c . | docker import --change "LABEL $LABEL" --change 'CMD ["bash"]' - "$BASE"
@@ -176,6 +186,7 @@ base() {
   fi
   need_root "The base image $BASE" "docker pull $BASE; no registry is within reach now"
   command -v debootstrap >/dev/null || install "makes the base image" debootstrap
+  mirror
   run "No registry within reach: making $BASE from Debian's packages" \
     bash -ec "$(declare -f make_base); MIRROR=$MIRROR KEYRING=$KEYRING BASE=$BASE LABEL=$LABEL; make_base"
 }
