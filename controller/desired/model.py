@@ -41,15 +41,20 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What comes next: `action` is one of busy, announce, voicemail, extension, number, hangup."""
+    """What comes next: `action` is one of busy, announce, voicemail, extension, number, hangup, group, menu, policy."""
 
     action: str
     target: str | None = None
 
+    def __str__(self) -> str:
+        """As the rows write it: `busy`, `extension:102`."""
+        return f"{self.action}:{self.target}" if self.target else self.action
+
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number."""
+    """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
+    group, menu; `target` of the last three is the name of the policy, group or menu."""
 
     extension: str
     kind: str
@@ -116,8 +121,166 @@ class Trunk:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerList:
+    """Callers under one name: `+4930*`, `+49301234`, `101`, `anonymous`."""
+
+    name: str
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleTime:
+    """Open on these days (`mon`..`sun`) from `from_time` until before `to_time` (HH:MM, at most 24:00).
+
+    `to_time` not after `from_time` runs over midnight and belongs to the day it began. Dates are ISO, both included.
+    """
+
+    days: tuple[str, ...]
+    from_time: str
+    to_time: str
+    from_date: str | None = None
+    to_date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDay:
+    """A holiday or exception, which beats the weekly times; without times it is the whole day."""
+
+    day: str  # ISO date
+    every_year: bool
+    open: bool
+    from_time: str | None = None
+    to_time: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When something is open. Overrides are operational and not compiled."""
+
+    name: str
+    time_zone: str  # IANA name
+    times: tuple[ScheduleTime, ...] = ()
+    days: tuple[ScheduleDay, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """Conditions (None: any) and what a call for which all of them hold does."""
+
+    position: int
+    action: str
+    target: str | None = None
+    comment: str | None = None
+    caller: str | None = None
+    caller_list: str | None = None
+    caller_group: str | None = None
+    called: str | None = None
+    trunk: str | None = None
+    from_inside: bool | None = None
+    schedule: str | None = None
+    schedule_open: bool = True
+    language: str | None = None
+    user: str | None = None
+    presence: str | None = None
+    min_devices: int | None = None
+    max_devices: int | None = None
+    header_name: str | None = None
+    header_value: str | None = None
+    account_flag: str | None = None
+    set_language: str | None = None
+    set_caller_name: str | None = None
+    early_announcement: str | None = None
+    late_announcement: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Ordered rules, enabled ones only; the first that holds decides, else `otherwise`."""
+
+    name: str
+    otherwise: Step
+    rules: tuple[PolicyRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Where calls for a user go instead. `condition`: always, busy, no_answer, unregistered."""
+
+    user: str
+    condition: str
+    step: Step
+    caller_list: str | None = None
+    schedule: str | None = None
+    schedule_open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MenuChoice:
+    """What pressing these digits does."""
+
+    digits: str
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """A voice menu. `tries` counts wrong and missing input together; `direct_dial`: extensions may be dialled."""
+
+    name: str
+    greeting: str
+    timeout_s: int
+    tries: int
+    invalid_sound: str | None
+    on_timeout: Step
+    on_invalid: Step
+    direct_dial: bool
+    choices: tuple[MenuChoice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """Exactly one of user, device (address of record) and number (E.164)."""
+
+    user: str | None = None
+    device: str | None = None
+    number: str | None = None
+    weight: int = 10
+    delay_s: int = 0
+    schedule: str | None = None
+    schedule_open: bool = True
+    caller_list: str | None = None
+    outgoing: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in flags and in plans."""
+        return self.user or self.device or self.number or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Members that ring together or in turn, enabled ones only, in order."""
+
+    name: str
+    display_name: str
+    strategy: str  # all | in_order | round_robin | least_recent | fewest_calls | random | weighted
+    ring_time_s: int
+    step_time_s: int
+    skip_busy: bool
+    one_call: bool
+    confirm: bool
+    caller_name_prefix: str | None
+    identity: str | None
+    on_busy: Step
+    on_no_answer: Step
+    on_nobody: Step
+    members: tuple[GroupMember, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """One account with all of its rows."""
+    """One account with all of its rows. `time_zone` is that of its country unless it has its own."""
 
     name: str
     display_name: str
@@ -135,6 +298,19 @@ class Account:
     mailboxes: tuple[VoicemailBox, ...] = ()
     trunks: tuple[Trunk, ...] = ()
     routes: tuple[Route, ...] = ()
+    time_zone: str = "UTC"
+    flags: tuple[str, ...] = ()
+    lists: tuple[CallerList, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    forwardings: tuple[Forwarding, ...] = ()
+    menus: tuple[Menu, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def deciding(self) -> bool:
+        """Whether calls of the account may need a decision: only then it has policy entries."""
+        return bool(self.policies or self.groups or self.menus or self.forwardings)
 
 
 @dataclass(frozen=True, slots=True)
