@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from controller.compiler.media_templates import Raw, name, render
+from controller.compiler.media_templates import render
 from controller.compiler.numbering import numbering
 from controller.desired.model import Account, Extension, Route, Step, System, Trunk
 from controller.errors import TemplateError
+from controller.escape import Raw, name
 
 # Asterisk discards an AMI line over 1024 bytes, header name included.
 MAX_LINE_BYTES = 900

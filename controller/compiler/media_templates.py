@@ -9,8 +9,7 @@ Every expression is escaped for a dialplan argument unless a filter says where e
 | `net` | an address with a prefix length | all but hexadecimal digits, `.`, `:`, `/` |
 | `secret` | a value of a configuration file | white space, quotes, `;`, `\\`, `#`, control characters |
 
-Escaping in arguments follows `__ast_app_separate_args` (Asterisk, main/app.c): a backslash makes the next character
-literal, wherever arguments are split; `${` and `$[` written `$\\{`, `$\\[` are not substituted (main/pbx_variables.c).
+How an argument is escaped: controller/escape.py.
 """
 
 from __future__ import annotations
@@ -23,41 +22,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from jinja2 import TemplateError as JinjaError
 
 from controller.errors import TemplateError
+from controller.escape import Raw, argument, name
 from controller.share import templates_dir
 
-_SPECIAL = re.compile(r'([\\,"()\[\]${}&;^])')
-_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]+")
-_PLAIN = re.compile(r"[\w+*#.@:/~!?<>=|'%-]+(?: [\w+*#.@:/~!?<>=|'%-]+)*", re.ASCII).fullmatch
-_NAME = re.compile(r"[A-Za-z0-9+*#._@:~-]+").fullmatch
 _NET = re.compile(r"[0-9A-Fa-f.:/]+").fullmatch
 _SECRET = re.compile(r"[A-Za-z0-9+/=._~!@%^*-]+").fullmatch
-
-
-class Raw(str):
-    """Text that is right as it stands: built by us from parts that were checked."""
-
-    __slots__ = ()
-
-
-def argument(value: object) -> str:
-    """`value` as one argument of a dialplan application; None is empty. White space is folded, ends are cut."""
-    if isinstance(value, Raw):
-        return value
-    text = "" if value is None else str(value)
-    if not text or _PLAIN(text):
-        return text
-    return _SPECIAL.sub(r"\\\1", _SPACE.sub(" ", text).strip())
-
-
-@functools.lru_cache(maxsize=4096)
-def name(value: object) -> Raw:
-    """`value` as a name; TemplateError when it holds anything a name cannot."""
-    if isinstance(value, Raw):
-        return value
-    text = str(value)
-    if not _NAME(text):
-        raise TemplateError(f"{text!r} cannot be a name here: letters, digits and + * # . _ @ : ~ - only")
-    return Raw(text)
 
 
 def _matching(pattern: Any, what: str, value: object) -> str:

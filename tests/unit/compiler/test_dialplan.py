@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller import escape
 from controller.compiler import dialplan, media_templates
 from controller.compiler.media_local import Local, local_files
 from controller.desired.model import Extension, Node, Route, Step
@@ -43,12 +44,12 @@ def separate(arguments: str) -> list[str]:
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_text_leaves_its_argument(first: str, second: str) -> None:
-    written = [media_templates.argument(one) for one in (first, second)]
+    written = [escape.argument(one) for one in (first, second)]
     line = f"Return({written[0]},{written[1]})"
     assert "\n" not in line
     assert "\r" not in line
     assert not re.search(r"\$[{\[]", line)
-    folded = [media_templates._SPACE.sub(" ", one).strip() for one in (first, second)]
+    folded = [escape.SPACE.sub(" ", one).strip() for one in (first, second)]
     assert separate(line[len("Return(") : -1]) == folded
     parsed = dialplan.parse_dialplan(f"[a]\nexten => 1,1,{line}\nexten => 2,1,Return()\n", "x")
     assert parsed == {"a/1": line, "a/2": "Return()"}
@@ -65,10 +66,10 @@ def test_account_text_stays_in_the_account(display: str, language: str) -> None:
         assert len(value.encode()) <= dialplan.MAX_LINE_BYTES
 
 
-@given(st.text(min_size=1, max_size=20).filter(lambda text: not media_templates._NAME(text)))
+@given(st.text(min_size=1, max_size=20).filter(lambda text: not escape.NAME(text)))
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(TemplateError):
-        media_templates.name(text)
+        escape.name(text)
 
 
 @pytest.mark.parametrize("extension", ["_X.", ":account"])
