@@ -253,24 +253,27 @@ venv() {
   echo "$wanted" >.venv/.dialplane
 }
 
-# A stack left by another checkout has a database whose passwords are not ours.
+# A stack left by another checkout has a database whose passwords are not ours. Its containers name their checkout.
+ours() {
+  local made_in
+  made_in=$(docker ps --all --filter label=com.docker.compose.project=dialplane \
+    --format '{{.Label "com.docker.compose.project.working_dir"}}' | sort -u)
+  [ -e "$STACK/ours" ] && { [ -z "$made_in" ] || [ "$made_in" = "$PWD" ]; }
+}
+
 alone() {
-  local born
-  born=$(docker volume inspect --format '{{.CreatedAt}}' dialplane_postgres 2>/dev/null || true)
-  if [ -n "$born" ] && [ "$born" != "$(cat "$STACK/ours" 2>/dev/null)" ]; then
+  if ! ours && [ -n "$(docker volume ls --quiet --filter name=^dialplane_postgres$)" ]; then
     [ "${DIALPLANE_FRESH:-}" = 1 ] || die "Another checkout's stack is on this machine." \
       "'make down' there removes it; DIALPLANE_FRESH=1 removes it, data included, from here."
     run "Removing the stack of another checkout" \
       docker compose --profile '*' down --volumes --remove-orphans --timeout 3
   fi
+  touch "$STACK/ours"
 }
 
 up() {
   alone
   run "Building the images" docker compose --profile calls --progress plain build
-  # Made before the stack starts: one that fails to become healthy is ours all the same.
-  docker compose create --no-build postgres >>"$LOG" 2>&1
-  docker volume inspect --format '{{.CreatedAt}}' dialplane_postgres >"$STACK/ours"
   if ! run "Starting the stack" docker compose --profile calls --progress plain up --detach --wait --wait-timeout 120; then
     docker compose ps --all >&2
     die "The stack is not healthy." "Look at: docker compose logs SERVICE"
