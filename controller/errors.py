@@ -8,6 +8,8 @@ DialplaneError               exit 1   any failure we can name
 ├── NotVerified              exit 6   applied, but reading back did not show it
 ├── StalePlan                exit 7   somebody else published since the plan was made, or holds the lock
 ├── DatabaseError            exit 1   PostgreSQL away or refusing
+├── StateError               exit 1   an agent cannot write its own file (its disk is full)
+├── BadPolicy                exit 1   an entry of table policy, or a flag, that a decision cannot read
 ├── TemplateError            exit 1   a template does not render or its output cannot be parsed
 └── NodeError                exit 1   a server beside an agent
     ├── NodeUnreachable               no answer (deadline, refused, socket missing)
@@ -66,6 +68,14 @@ class StalePlan(DialplaneError):
 
 class DatabaseError(DialplaneError):
     """PostgreSQL cannot be reached or refuses."""
+
+
+class StateError(DialplaneError):
+    """An agent's own file cannot be written; what it held before stays."""
+
+
+class BadPolicy(DialplaneError):
+    """An entry of table policy, or a flag, that a decision cannot read; names it and the field."""
 
 
 class TemplateError(DialplaneError):

@@ -30,6 +30,7 @@ from controller.errors import (
     NodeError,
     NodeRefused,
     NodeUnreachable,
+    StateError,
 )
 from controller.wire.files import fingerprints
 
@@ -271,6 +272,12 @@ class Agent:
         self._server_error = str(error)
         self.status = str(error)
 
+    def _state_away(self, error: StateError) -> None:
+        if self.status != str(error):
+            log.warning("%s: %s", self.settings.node, error)
+        self.status = str(error)
+        self._news.set()
+
     def _say(self, sentence: str) -> None:
         self.status = sentence
         self._news.set()
@@ -278,7 +285,7 @@ class Agent:
 
     def report(self) -> Report:
         """The node's state as it is known now."""
-        error = self._server_error or _texts(self._failures) or self._left
+        error = self.state.failure or self._server_error or _texts(self._failures) or self._left
         return Report(
             revision=self.state.live(),
             verified_revision=self._verified_revision,
@@ -336,7 +343,12 @@ class Agent:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.catch_up()
+            try:
+                await self.catch_up()
+                if self.state.failure:
+                    self.state.touch()
+            except StateError as error:
+                self._state_away(error)
             self._news.set()
 
     async def _tell(self) -> None:
@@ -352,12 +364,16 @@ class Agent:
     async def _beat(self) -> None:
         """The server: does it run, did it restart, is something still to be done."""
         while True:
-            await self.watch()
-            if self.state.pending_count() and self._server_error is None:
-                try:
+            try:
+                await self.watch()
+                if self.state.pending_count() and self._server_error is None:
                     await self.finish()
-                except NodeError as error:
-                    self._server_away(error)
+            except NodeError as error:
+                self._server_away(error)
+            except StateError as error:
+                self._state_away(error)
+            if self.state.failure:
+                self._wake.set()
             await asyncio.sleep(HEARTBEAT_S if self._server_error is None else HEARTBEAT_S / 4)
 
     async def _verify_loop(self) -> None:
@@ -370,12 +386,15 @@ class Agent:
             self._verify_now.clear()
             try:
                 await self.verify()
+            except StateError as error:
+                self._state_away(error)
             except DialplaneError as error:
                 self._server_error = str(error)
                 log.warning("%s: not verified: %s", self.settings.node, error)
             if self.state.get("unverified") and not self._verify_now.is_set():
                 # Without the server, or with what it refuses: again until it is shown.
-                await asyncio.sleep(HEARTBEAT_S if self._server_error else _REFUSED_AGAIN_S)
+                away = self._server_error or self.state.failure
+                await asyncio.sleep(HEARTBEAT_S if away else _REFUSED_AGAIN_S)
                 self._verify_now.set()
             self._wake.set()
 

@@ -6,7 +6,8 @@ ones, together with the revision they belong to. Then the agent catches up from 
 `meta` names: `held` (revision of the entries), `digest` (of that revision), `live` (revision last read back from the
 server), `group` (of nodes), `unverified` (present: the server must be
 compared in full before `held` is live), `doubts` (how often that was set),
-`repaired` (count since installation), `base` (fingerprints of the fixed files, JSON).
+`repaired` (count since installation), `touched` (count of tries after a failure), `base` (fingerprints of the
+fixed files, JSON).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 from controller.agent.values import lines, mailbox, split_context
 from controller.catalog import TABLES
 from controller.entries import Kind
+from controller.errors import StateError
 
 # What db_sqlite's users of Kamailio 6.1 ask of their tables (`db_check_table_version`).
 _HTABLE_VERSION, _UACREG_VERSION = 2, 5
@@ -39,11 +41,13 @@ class Wanted(NamedTuple):
 
 
 class State:
-    """The file. Methods may be called from any thread, one at a time."""
+    """The file. Methods may be called from any thread, one at a time; those that write raise StateError."""
 
     def __init__(self, path: Path, *, group: str | None = None) -> None:
         """Open, or make, `path`; `group` is the Unix group of the server that reads it."""
         self.path = path
+        # Why the last transaction failed; None: it did not.
+        self.failure: str | None = None
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -53,10 +57,12 @@ class State:
             if group is not None:
                 os.chown(path, -1, grp.getgrnam(group).gr_gid)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute("PRAGMA cache_size = -65536")
-        self._make()
+        try:
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._make()
+        except sqlite3.OperationalError as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Close the file, once a thread that is still reading it is done."""
@@ -84,13 +90,25 @@ class State:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                # After some failures SQLite has done that by itself.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise self._failed(error) from error
                 raise
-            self._db.execute("COMMIT")
+            self.failure = None
+
+    def _failed(self, error: sqlite3.OperationalError) -> StateError:
+        self.failure = (
+            f"state file {self.path}: {error}; what it held before stays. Make room on its disk"
+            f" (df {self.path.parent}), or let the agent's user write there: it tries again by itself"
+        )
+        return StateError(self.failure)
 
     # --- what is held ---------------------------------------------------------------------------
 
@@ -103,6 +121,10 @@ class State:
         """Set values of `meta`; None removes."""
         with self._transaction() as db:
             _put(db, values)
+
+    def touch(self) -> None:
+        """Write something; StateError when that still fails."""
+        self.put(touched=int(self.get("touched") or 0) + 1)
 
     def held(self) -> int:
         """Revision of the entries; 0: none yet."""

@@ -25,7 +25,8 @@ from controller.calls.facts import NODE, Fact, parse
 READ_BYTES = 256 * 1024
 MOST_BYTES = 16 * 1024 * 1024
 BAD_LINE = "bad_line"
-_STARTS = (b'{"event"', b'{"eventtype"')
+# How lines begin: of a media node (asterisk/cel_custom.conf), of an edge (kamailio/events.cfg).
+_STARTS = (b'{"event', b'{"ts"')
 
 
 class Spool:
@@ -55,8 +56,9 @@ class Spool:
             if position >= status.st_size:
                 self._put_away(path, file_id, status, position)
                 return
-            file.seek(position)
             while True:
+                # A line that was being written when it was read is read again, from its beginning.
+                file.seek(position)
                 lines = [line for line in file.readlines(READ_BYTES) if line.endswith(b"\n")]
                 if not lines:
                     return
@@ -101,8 +103,12 @@ class Spool:
         """Everything before `position` is stored. OSError (a full disk) costs a second shipping, nothing else."""
         self._offsets[file_id] = position
         temporary = self._state.with_suffix(".new")
-        temporary.write_text(json.dumps(self._offsets))
-        temporary.replace(self._state)
+        try:
+            temporary.write_text(json.dumps(self._offsets))
+            temporary.replace(self._state)
+        except OSError as error:
+            what = f"{error.strerror}; make room there, or let the agent's user write (records are shipped meanwhile)"
+            raise OSError(error.errno, what, str(temporary)) from None
 
     def _read_state(self) -> dict[str, int]:
         try:
