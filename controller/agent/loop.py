@@ -22,7 +22,7 @@ from controller.agent.server import Failures, Server, Slice
 from controller.agent.settings import Settings
 from controller.agent.state import State, Wanted
 from controller.agent.store import Report, Store
-from controller.agent.verify import Difference, described, differences, unlike
+from controller.agent.verify import Difference, covered, described, differences, unlike
 from controller.errors import (
     DatabaseError,
     DialplaneError,
@@ -59,6 +59,7 @@ class Agent:
         self._news = asyncio.Event()
         self._verify_now = asyncio.Event()
         self._asked_again = False
+        self._hurry = False
         self._started: str | None = None
         self._agent_started = store.now()
         self._verified_revision: int | None = None
@@ -150,6 +151,7 @@ class Agent:
         if self._server_error:
             return
         self._asked_again = False
+        hurry, self._hurry = self._hurry, False
         doubts, reason = self.state.doubts(), self.state.get("unverified")
         started = await self.server.started()
         if reason == "snapshot":
@@ -168,7 +170,8 @@ class Agent:
                 compared += len(part.meant)
                 if self._asked_again:
                     return
-                await asyncio.sleep(self.settings.verify_pause_ms / 1000 if reason is None else 0)
+                pause_ms = 0 if hurry or reason is not None else self.settings.verify_pause_ms
+                await asyncio.sleep(pause_ms / 1000)
             await self._surplus(table, found, left)
         if await self.server.started() == started and self.state.doubts() == doubts and not self._asked_again:
             if not left:
@@ -217,7 +220,9 @@ class Agent:
             self.state.put(repaired=int(self.state.get("repaired") or 0) + done)
         shown = [*base, *left] if filled else [*base, *left, *(one for one in found if one not in left)]
         self._drift = len(shown)
-        self._drift_detail = described(shown) if shown else None
+        coverage = self.server.coverage()
+        told = [covered(coverage, self.settings.verify_interval_s)] if coverage is not None else []
+        self._drift_detail = "; ".join(([described(shown)] if shown else []) + told) or None
         self._left = f"cannot be repaired: {described(left)}" if left else None
         self._verified_revision, self._verified_at = revision, self.store.now()
         text = f"revision {revision} verified: {compared} entries compared"
@@ -226,7 +231,9 @@ class Agent:
         elif done:
             text += f", {done} repaired"
         if shown:
-            text += f", {len(shown)} differed: {self._drift_detail}"
+            text += f", {len(shown)} differed: {described(shown)}"
+        if told:
+            text += f"; {told[0]}"
         if left:
             text += f"; {len(left)} cannot be repaired"
         self._say(text)
@@ -333,6 +340,8 @@ class Agent:
     async def _listen(self) -> None:
         async for channel in self.store.notifications():
             if channel == "dialplane_verify":
+                # Somebody waits for the answer.
+                self._hurry = True
                 self._ask_for_verify()
             else:
                 self._wake.set()

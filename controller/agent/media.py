@@ -2,23 +2,28 @@
 
 How a dialplan extension is read back: `ShowDialPlan` shows lines exactly, but walks every context under the global lock
 (0.1 ms with 1,000 contexts, 2 to 90 ms with 100,000). On a big node `EVAL_EXTEN` and `DIALPLAN_EXISTS` read by hash
-(0.03 ms) but not the application's name; that is then the one Asterisk acknowledged when it was told.
+(0.03 ms) but not the application's name; that is then the one Asterisk acknowledged when it was told. A comparison
+lists whole contexts, and the names of contexts nobody meant, as long as its time lasts (`listing.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from controller.agent.answers import completed, completion, dialplan, field, variable
+from controller.agent.listing import Listing, ours, sections
+from controller.agent.operations import FLAG_FAMILIES, extension_operations, flag_operation, module_of
 from controller.agent.operations import Ami as Operation
-from controller.agent.operations import extension_operations, flag_operation, module_of
-from controller.agent.server import Failures, Slice
+from controller.agent.server import Coverage, Failures, Slice
 from controller.agent.state import State, Wanted
-from controller.agent.values import Line, canonical, joined, lines, mailbox, split_context
+from controller.agent.values import Line, joined, lines, mailbox, split_context
 from controller.catalog import TABLES
 from controller.entries import Kind
-from controller.errors import NodeError, NodeRefused, UnsafeValue
+from controller.errors import NodeError, NodeRefused, NodeUnreachable, UnsafeValue
 from controller.wire.ami import Response
 from controller.wire.files import Directory
 
@@ -30,8 +35,15 @@ RELOAD_LINES = 2_000
 _RELOAD_SHARE = 8
 _PAGE = 500
 _PROBE = 3
-_REGISTRAR = "pbx_config"
+# Contexts without patterns: what a look-up by hash finds there is the extension itself.
+_WITHOUT_PATTERNS = ("account-", "inbound-")
+# Below /etc/asterisk. A context that a file there declares is not dialplane's.
+_DECLARED = "*.conf"
+# An Asterisk that still boots is away for now: whoever holds the agent's lock does not wait for it.
+_CONNECT_S = 2.0
 _UNKNOWN = Line("", "", "")
+# Sorts after every key: where a table goes on with what nobody meant.
+_REST = "~"
 
 Actions = Sequence[tuple[str, Mapping[str, str | Sequence[str]]]]
 
@@ -58,12 +70,19 @@ class Media:
         self._files = directory
         self.big_node_contexts = BIG_NODE_CONTEXTS
         self.reload_lines = RELOAD_LINES
+        self.connect_s = _CONNECT_S
+        self.listing = Listing()
         self._connected = False
+        self._connecting: asyncio.Task[None] | None = None
         self._contexts: list[str] | None = None
         self._told: dict[str, dict[str, str]] = {}
 
     async def close(self) -> None:
         """Log off."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+            self._connecting = None
         if self._connected:
             await self._ami.close()
             self._connected = False
@@ -72,15 +91,27 @@ class Media:
         """Asterisk's time of start."""
         (answer,) = await self._send([("CoreStatus", {})])
         fields = answer.check("CoreStatus").fields
-        return f"{_field(fields, 'CoreStartupDate')} {_field(fields, 'CoreStartupTime')}"
+        return f"{field(fields, 'CoreStartupDate')} {field(fields, 'CoreStartupTime')}"
 
     async def _send(self, actions: Actions) -> list[Response]:
         if not actions:
             return []
         if not self._connected:
-            await self._ami.connect()
-            self._connected = True
+            await self._connect()
         return await self._ami.actions(actions)
+
+    async def _connect(self) -> None:
+        """One attempt at a time, whoever asks. NodeUnreachable: it goes on, ask again."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._ami.connect(), name="connect to AMI")
+        attempt = self._connecting
+        await asyncio.wait([attempt], timeout=self.connect_s)
+        if not attempt.done():
+            raise NodeUnreachable("AMI: not connected yet: Asterisk is starting, or does not answer")
+        if self._connecting is attempt:
+            self._connecting = None
+        attempt.result()
+        self._connected = True
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -111,7 +142,7 @@ class Media:
         for key, answer in zip(keys, answers, strict=True):
             if not answer.ok and "not found" not in answer.message:
                 raise NodeRefused(f"DBGet {key}: Asterisk refused: {answer.message}")
-            found[key] = _field(answer.events[0], "Val") if answer.ok and answer.events else None
+            found[key] = field(answer.events[0], "Val") if answer.ok and answer.events else None
         return found
 
     async def _extensions(self, keys: Sequence[str], *, trusting: bool = True) -> dict[str, str | None]:
@@ -124,9 +155,10 @@ class Media:
         return found | (await self._hashed(by_hash, trusting=trusting) if by_hash else {})
 
     def _plain(self, key: str) -> bool:
-        """Whether EVAL_EXTEN gives the text as it was told: no pattern, nothing that is substituted."""
+        """Whether EVAL_EXTEN gives the text as it was told: no pattern near it, nothing that is substituted."""
         value = self._state.value("dialplan", key) or ""
-        return "/_" not in key and "$" not in value and "," not in key
+        apart = key.startswith(_WITHOUT_PATTERNS)
+        return apart and "/_" not in key and "$" not in value and "," not in key
 
     async def _shown(self, keys: Sequence[str]) -> dict[str, str | None]:
         """By ShowDialPlan: a pattern cannot be asked for by its name, its context is."""
@@ -140,7 +172,7 @@ class Media:
         )
         found: dict[str, str | None] = dict.fromkeys(keys)
         for answer in answers:
-            for key, value in _dialplan(answer).items():
+            for key, value in dialplan(answer).items():
                 if key in found:
                     found[key] = value
         return found
@@ -157,13 +189,13 @@ class Media:
             ]
         )
         for key, answer in zip(keys, answers, strict=True):
-            if hint := _field(answer.check(f"ExtensionState {key}").fields, "Hint"):
+            if hint := field(answer.check(f"ExtensionState {key}").fields, "Hint"):
                 lines_of[key].append(Line("hint", hint, ""))
         while ask:
             places = [(key, number) for key, numbers in ask.items() for number in numbers]
             values = await self._variables(
                 [
-                    _variable(name, key, number)
+                    variable(name, key, number)
                     for key, number in places
                     for name in ("DIALPLAN_EXISTS", "EVAL_EXTEN")
                 ]
@@ -184,7 +216,7 @@ class Media:
         answers = await self._send([("Getvar", {"Variable": name}) for name in names])
         for name, answer in zip(names, answers, strict=True):
             answer.check(f"Getvar {name} (is func_evalexten loaded?)")
-        return [_field(answer.fields, "Value") for answer in answers]
+        return [field(answer.fields, "Value") for answer in answers]
 
     # --- changing -------------------------------------------------------------------------------
 
@@ -233,7 +265,8 @@ class Media:
         if extensions:
             if self._contexts is not None:
                 known = set(self._contexts)
-                self._contexts += {split_context(one.key)[0] for one in extensions} - known
+                new = {split_context(one.key)[0] for one in extensions if one.value is not None} - known
+                self._contexts = sorted(known | new) if new else self._contexts
             found = await self._extensions([one.key for one in extensions], trusting=False)
             for one in extensions:
                 operations.extend(extension_operations(one.key, one.value, found[one.key]))
@@ -278,28 +311,92 @@ class Media:
     # --- comparing ------------------------------------------------------------------------------
 
     async def slice(self, table: str, after: str) -> tuple[Slice, str | None]:
-        """Dialplan: one context; files: all; the rest by keys."""
+        """Dialplan: some contexts, then strangers; files: all; the rest by keys, then flags nobody meant."""
         if table == "dialplan":
-            return await self._context(after)
+            return await self._contexts_after(after)
         if table == "file":
             meant = await asyncio.to_thread(self._state.page, table, "", 1_000_000)
             names = sorted(set(self._files.names()) | set(meant))
             return Slice(meant, {name: self._files.read(name) for name in names}), None
+        if after == _REST:
+            return await self._flag_trees(), None
         meant = await asyncio.to_thread(self._state.page, table, after, _PAGE)
-        return Slice(meant, await self.read(table, list(meant))), max(meant) if len(meant) == _PAGE else None
+        more = max(meant) if len(meant) == _PAGE else _REST if table == "flag" else None
+        return Slice(meant, await self.read(table, list(meant))), more
 
-    async def _context(self, after: str) -> tuple[Slice, str | None]:
+    async def _flag_trees(self) -> Slice:
+        """Everything in the families that are dialplane's own."""
+        answers = await self._send([("DBGetTree", {"Family": family}) for family in FLAG_FAMILIES])
+        found: dict[str, str | None] = {}
+        for family, answer in zip(FLAG_FAMILIES, answers, strict=True):
+            if not answer.ok and "not found" not in answer.message:
+                raise NodeRefused(f"DBGetTree {family}: Asterisk refused: {answer.message}")
+            for event in answer.events:
+                found[field(event, "Key").lstrip("/")] = field(event, "Val")
+        meant = await asyncio.to_thread(self._state.values, "flag", found)
+        return Slice({key: value for key, value in meant.items() if value is not None}, found)
+
+    async def _contexts_after(self, after: str) -> tuple[Slice, str | None]:
+        """Contexts that are listed, or read by hash once the comparison's time for lists is used up."""
         if not after or self._contexts is None:
             self._contexts = await asyncio.to_thread(self._state.contexts)
-        name = min((name for name in self._contexts if name > after), default=None)
-        if name is None:
+        if not after:
+            self.listing.begin(self._contexts)
+        if after.startswith(_REST):
+            return await self._strangers(after)
+        at = bisect_right(self._contexts, after)
+        names = self._contexts[at : at + self.listing.batch]
+        if not names:
+            return await self._strangers(_REST)
+        meant: dict[str, str] = {}
+        for name in names:
+            meant |= await asyncio.to_thread(self._state.context, name)
+        if not self.listing.wants(names[-1]):
+            return Slice(meant, await self._extensions(list(meant))), names[-1]
+        found = dict.fromkeys(meant) | await self._listed(names)
+        self.listing.listed(names[-1], len(names))
+        return Slice(meant, found), names[-1]
+
+    async def _listed(self, names: Sequence[str]) -> dict[str, str | None]:
+        began = time.monotonic()
+        answers = await self._send([("ShowDialPlan", {"Context": name}) for name in names])
+        self.listing.took(time.monotonic() - began)
+        return {key: value for answer in answers for key, value in dialplan(answer).items()}
+
+    async def _strangers(self, after: str) -> tuple[Slice, str | None]:
+        """Contexts of dialplane's families that no entry names. One that a file declares is the site's."""
+        groups = self.listing.groups(after)
+        if not groups:
             return Slice({}, {}), None
-        meant = await asyncio.to_thread(self._state.context, name)
-        if len(self._contexts) > self.big_node_contexts:
-            return Slice(meant, await self._extensions(list(meant))), name
-        (answer,) = await self._send([("ShowDialPlan", {"Context": name})])
-        found: dict[str, str | None] = dict.fromkeys(meant)
-        return Slice(meant, found | _dialplan(answer)), name
+        began = time.monotonic()
+        answers = await self._send([("Command", {"Command": completion(group)}) for group in groups])
+        self.listing.took(time.monotonic() - began)
+        there = {
+            name for group, answer in zip(groups, answers, strict=True) for name in completed(group, answer)
+        }
+        # What a longer beginning stands for may be a name too.
+        there |= {group[:-1] for group in groups}
+        unknown = sorted(name for name in there - set(self._contexts or ()) if ours(name))
+        found = await self._listed(unknown)
+        if found:
+            declared = await asyncio.to_thread(self._declared)
+            found = {key: value for key, value in found.items() if split_context(key)[0] not in declared}
+        meant: dict[str, str] = {}
+        for name in {split_context(key)[0] for key in found}:
+            meant |= await asyncio.to_thread(self._state.context, name)
+        self.listing.listed(_REST + groups[-1])
+        return Slice(meant, found), _REST + groups[-1]
+
+    def _declared(self) -> set[str]:
+        return sections(
+            path.read_text(errors="replace")
+            for path in self._files.root.parent.rglob(_DECLARED)
+            if path.is_file()
+        )
+
+    def coverage(self) -> Coverage | None:
+        """Of the last comparison."""
+        return self.listing.coverage()
 
     async def surplus(self, table: str) -> int:
         """None that slices would not show."""
@@ -316,34 +413,3 @@ def _flag_operations(wanted: Sequence[Wanted], failures: Failures) -> list[Opera
             except NodeError as error:
                 failures[one.table, one.key] = str(error)
     return operations
-
-
-def _dialplan(answer: Response) -> dict[str, str | None]:
-    """Extensions of a ShowDialPlan answer. "Did not find" is an answer; what others registered is not ours."""
-    if not answer.ok:
-        if answer.message.startswith("Did not find"):
-            return {}
-        raise NodeRefused(f"ShowDialPlan: Asterisk refused: {answer.message}")
-    found: dict[str, list[Line]] = {}
-    for event in answer.events:
-        if (
-            _field(event, "Event") == "ListDialplan"
-            and _field(event, "Registrar") == _REGISTRAR
-            and "Priority" in event
-        ):
-            line = Line(event["Priority"], _field(event, "Application"), _field(event, "AppData").strip())
-            found.setdefault(f"{event['Context']}/{event['Extension']}", []).append(line)
-    return {key: canonical("dialplan", joined(tuple(value))) for key, value in found.items()}
-
-
-def _variable(name: str, key: str, priority: int) -> str:
-    context, extension = split_context(key)
-    return f"{name}({context},{extension},{priority})"
-
-
-def _field(fields: Mapping[str, str], name: str) -> str:
-    """A header, whatever its case."""
-    if name in fields:
-        return fields[name]
-    lower = name.lower()
-    return next((value for header, value in fields.items() if header.lower() == lower), "")

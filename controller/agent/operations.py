@@ -57,6 +57,10 @@ RELOADS: dict[str, str] = {
 }
 
 
+# Families of AstDB that are dialplane's own: a key there that no entry names was put there by hand.
+FLAG_FAMILIES = ("away", "dnd", "override")
+
+
 def edge_operations(wanted: Iterable[Wanted]) -> Iterator[Rpc]:
     """Requests that make Kamailio hold `wanted`."""
     for table, key, value in wanted:

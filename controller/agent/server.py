@@ -18,6 +18,14 @@ class Slice(NamedTuple):
     found: dict[str, str | None]
 
 
+class Coverage(NamedTuple):
+    """How much of a server too big to be listed in one comparison was: contexts, and comparisons until all were."""
+
+    listed: int
+    total: int
+    more: int
+
+
 class Server(Protocol):
     """A running server. Every method raises NodeUnreachable when it does not answer, and may then be repeated."""
 
@@ -45,6 +53,10 @@ class Server(Protocol):
 
     async def surplus(self, table: str) -> int:
         """Keys the server holds beyond those meant, where slices cannot show them; 0 otherwise."""
+        ...
+
+    def coverage(self) -> Coverage | None:
+        """What the last comparison listed, if it could not list everything."""
         ...
 
     async def fill(self) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from math import ceil
 from typing import NamedTuple
 
-from controller.agent.server import Slice
+from controller.agent.server import Coverage, Slice
 from controller.agent.state import Wanted
 from controller.agent.values import canonical
 
@@ -57,6 +58,16 @@ def described(found: list[Difference]) -> str:
     text = "; ".join(str(one) for one in found[:_SHOWN])
     more = len(found) - _SHOWN
     return f"{text}; and {more} more" if more > 0 else text
+
+
+def covered(coverage: Coverage, interval_s: float) -> str:
+    """What was listed of a big node, and when the rest will have been."""
+    text = f"{coverage.listed:,} of {coverage.total:,} contexts listed"
+    if not coverage.more:
+        return text + ", the rest before"
+    if not interval_s:
+        return text + f"; the rest in {coverage.more} more comparisons"
+    return text + f"; the rest within {ceil(coverage.more * interval_s / 60)} min"
 
 
 def _short(value: str | None) -> str:

@@ -169,11 +169,7 @@ async def media(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[P
         fake = FakeAsterisk(state)
         server = Media(fake, state, files)
 
-        def by_hand(text: str) -> None:
-            extension, context = text.rsplit(maxsplit=1)[-1].split("@")
-            del fake.dialplan[context, extension]
-
-        yield Place(server, state, fake.restart, files.root, by_hand, fake)
+        yield Place(server, state, fake.restart, files.root, fake.console, fake)
         state.close()
         return
     name = real_asterisk(folder, image("media"))

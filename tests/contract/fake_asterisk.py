@@ -44,6 +44,23 @@ class FakeAsterisk:
             self._one(name, {key: str(value) for key, value in fields.items()}) for name, fields in actions
         ]
 
+    def console(self, text: str) -> None:
+        """What somebody types: `dialplan add extension 1,1,App(x) into c [replace]`, `dialplan remove extension 1@c`,
+        `database put family key value`.
+        """
+        match text.split():
+            case ["dialplan", "add", "extension", line, "into", context, *_]:
+                extension, priority, app = line.split(",", 2)
+                name, _, rest = app.partition("(")
+                self.dialplan.setdefault((context, extension), {})[priority] = (name, rest.removesuffix(")"))
+            case ["dialplan", "remove", "extension", place]:
+                extension, context = place.split("@")
+                del self.dialplan[context, extension]
+            case ["database", "put", family, key, value]:
+                self.database[family, key] = value
+            case _:
+                raise ValueError(text)
+
     def restart(self) -> None:
         self.starts += 1
         self.load()
@@ -118,6 +135,13 @@ class FakeAsterisk:
             return Response(False, f"Did not find context {fields['Context']}")
         return Response(True, "DialPlan list will follow", events)
 
+    def _command(self, fields: dict[str, str]) -> Response:
+        """Completion of contexts' names: what is common to all, each, a mark."""
+        word = fields["Command"].split('"')[-2]
+        names = sorted({context for context, _ in self.dialplan if context.lower().startswith(word.lower())})
+        common = [word] if names else []
+        return Response(True, "Command output follows", output=[" ".join([*common, *names, "_EOF_"])])
+
     def _getvar(self, fields: dict[str, str]) -> Response:
         function, _, rest = fields["Variable"].rstrip(")").partition("(")
         context, extension, priority = rest.split(",")
@@ -145,6 +169,14 @@ class FakeAsterisk:
         if value is None:
             return Response(False, "Database entry not found")
         return Response(True, "Result will follow", [{"Event": "DBGetResponse", "Val": value}])
+
+    def _dbgettree(self, fields: dict[str, str]) -> Response:
+        events = [
+            {"Event": "DBGetTreeResponse", "Key": f"/{family}/{key}", "Val": value}
+            for (family, key), value in self.database.items()
+            if family == fields["Family"]
+        ]
+        return Response(True, "Result will follow", events)
 
     def _reload(self, fields: dict[str, str]) -> Response:
         self.reloads.append(fields["Module"])

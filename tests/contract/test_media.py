@@ -8,6 +8,7 @@ import pytest
 
 from controller.agent.state import Wanted
 from controller.agent.values import canonical, lines
+from controller.agent.verify import Difference, differences
 from tests.contract.conftest import Place
 from tests.contract.fake_asterisk import FakeAsterisk
 
@@ -64,13 +65,93 @@ async def test_a_line_asterisk_cannot_take_does_not_keep_others_back(media: Plac
     assert (await media.server.read("dialplan", ["account-a/2"]))["account-a/2"] == ONE
 
 
-async def test_slices_show_extensions_nobody_meant(media: Place) -> None:
-    media.state.stage([Wanted("dialplan", KEY, ONE)], 1)
-    await media.server.apply([Wanted("dialplan", KEY, ONE), Wanted("dialplan", "account-acme/666", ONE)])
-    part, after = await media.server.slice("dialplan", "")
-    assert after == "account-acme"
-    assert part.found == {KEY: ONE, "account-acme/666": ONE}
-    assert await media.server.slice("dialplan", after) == (({}, {}), None)
+async def look(media: Place) -> list[Difference]:
+    """One comparison and its repairs, as the agent does it; what differed."""
+    found: list[Difference] = []
+    for table in media.server.tables:
+        after: str | None = ""
+        while after is not None:
+            part, after = await media.server.slice(table, after)
+            wrong = differences(table, part)
+            assert await media.server.apply([one.repair for one in wrong]) == {}
+            found += wrong
+    return found
+
+
+async def hold(media: Place, values: dict[tuple[str, str], str]) -> None:
+    """Stage and apply."""
+    wanted = [Wanted(*place, value) for place, value in values.items()]
+    media.state.stage(wanted, 1)
+    assert await media.server.apply(wanted) == {}
+
+
+@pytest.mark.parametrize("big", [False, True])
+async def test_what_was_done_by_hand_is_found_and_repaired(
+    media: Place, big: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if big:
+        monkeypatch.setattr(media.server, "big_node_contexts", 0)
+        monkeypatch.setattr(media.server.listing, "group", 1)  # type: ignore[attr-defined]
+    await hold(
+        media,
+        {("dialplan", KEY): ONE, ("dialplan", "account-b/1"): ONE, ("dialplan", "country-DE/_0X."): ONE,
+         ("dialplan", "country-DE/115"): ONE, ("flag", "dnd/acme/alice"): "1"},
+    )  # fmt: skip
+    assert await look(media) == []
+    for command in (
+        "dialplan add extension 666,1,Hangup(17) into account-acme",
+        "dialplan add extension 101,1,NoOp(17) into account-acme replace",
+        "dialplan add extension 011,1,NoOp(x) into country-DE",
+        "dialplan add extension 1,1,NoOp(x) into account-nobody",
+        "dialplan add extension 1,1,NoOp(x) into account-",
+        "dialplan add extension 1,1,NoOp(x) into inbound-nobody",
+        "dialplan add extension s,1,NoOp(x) into trunks",
+        "dialplan add extension s,1,NoOp(x) into site-own",
+        "dialplan add extension s,1,NoOp(x) into account-theirs",
+        "database put dnd acme/eve 1",
+        "database put site acme/eve 1",
+    ):
+        media.by_hand(command)
+    (media.files.parent / "site.conf").write_text("; theirs\n [account-theirs](+)\nexten => s,1,NoOp(x)\n")
+    assert {(one.table, one.key): (one.expected, one.found) for one in await look(media)} == {
+        ("dialplan", "account-acme/666"): (None, "Hangup(17)"),
+        ("dialplan", KEY): (ONE, "NoOp(17)"),
+        ("dialplan", "country-DE/011"): (None, "NoOp(x)"),
+        ("dialplan", "account-nobody/1"): (None, "NoOp(x)"),
+        ("dialplan", "account-/1"): (None, "NoOp(x)"),
+        ("dialplan", "inbound-nobody/1"): (None, "NoOp(x)"),
+        ("dialplan", "trunks/s"): (None, "NoOp(x)"),
+        ("flag", "dnd/acme/eve"): (None, "1"),
+    }
+    assert await look(media) == []
+    assert media.server.coverage() is None
+    monkeypatch.setattr(media.server, "big_node_contexts", 1_000)
+    there = await media.server.read("dialplan", ["site-own/s", "account-theirs/s", KEY])
+    assert there == {"site-own/s": "NoOp(x)", "account-theirs/s": "NoOp(x)", KEY: ONE}
+    assert await media.server.read("flag", ["site/acme/eve"]) == {"site/acme/eve": "1"}
+
+
+async def test_a_comparison_without_time_lists_a_part_and_the_next_goes_on(
+    media: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = media.server.listing  # type: ignore[attr-defined]
+    monkeypatch.setattr(media.server, "big_node_contexts", 0)
+    monkeypatch.setattr(listing, "budget_s", 0)
+    await hold(media, {("dialplan", f"account-a{n:03}/1"): ONE for n in range(30)})
+    media.by_hand("dialplan add extension 666,1,NoOp(x) into account-a029")
+    media.by_hand("dialplan add extension 1,1,NoOp(x) into routes-nobody")
+    media.by_hand("dialplan remove extension 1@account-a028")
+    first = await look(media)
+    # What is missing is seen by every comparison, what is too much by the one whose turn it is.
+    assert [one.key for one in first] == ["account-a028/1"]
+    coverage = media.server.coverage()
+    assert coverage is not None
+    assert (coverage.listed, coverage.total) == (8, 30)
+    assert coverage.more >= 3
+    found = []
+    for _ in range(coverage.more + 1):
+        found += await look(media)
+    assert {one.key for one in found} == {"account-a029/666", "routes-nobody/1"}
 
 
 async def test_flags(media: Place) -> None:
