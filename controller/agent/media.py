@@ -123,6 +123,8 @@ class Media:
             return await self._flags(keys)
         if table == "file":
             return {key: self._files.read(key) for key in keys}
+        if table == "policy":  # the AGI server reads the rows themselves
+            return {key: self._state.value(table, key) for key in keys}
         return {key: self._box(key) for key in keys}
 
     def _box(self, key: str) -> str | None:

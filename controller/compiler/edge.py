@@ -53,9 +53,10 @@ def account_entries(account: Account) -> Iterator[Entry]:
             + f"md5={device.ha1_md5};sha256={device.ha1_sha256}"
             + (f";limit={device.call_limit}" if device.call_limit is not None else ""),
         )
+    forwarded = {forwarding.user for forwarding in account.forwardings}
     for extension in account.extensions:
         device_or_none = _straight(extension, devices_of)
-        if device_or_none:
+        if device_or_none and extension.user not in forwarded:
             for domain in account.domains:
                 yield entry("straight", f"{extension.extension}@{domain}", device_or_none.aor)
     for number in account.numbers:

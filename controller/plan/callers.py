@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from controller.entries import Change
+from controller.plan import decisions
 from controller.plan.reasons import fields
 
 # (kind, table) -> verb -> what callers of the key notice; `{}` is the key as a caller knows it.
@@ -47,14 +49,34 @@ _DIALPLAN = {
         "delete": "emergency calls to {} no longer leave",
     },
 }
+# The same for table `policy`, by the kind of the entry.
+_POLICY = {
+    "group": {
+        "create": "group {} rings",
+        "update": "group {} rings differently",
+        "delete": "group {} no longer rings",
+    },
+    "policy": {
+        "create": "policy {} decides",
+        "update": "policy {} decides differently",
+        "delete": "policy {} no longer decides",
+    },
+    "schedule": {"update": "schedule {} is open at other times"},
+    "list": {"update": "caller list {} holds other callers"},
+}
+# How the dialplan leads to what decides: `Gosub(dp-decide,s,1(group,sales))`, `Goto(account-acme,:group:sales,1)`.
+_LEADS = re.compile(r"[:(](group|policy|menu)[:,]([a-z0-9:-]+)")
+_GOTO = re.compile(r"^Goto\(account-[^,]+,([^,:]+),1\)")
 _MANY = 3
 
 
 def notices(changes: Iterable[Change]) -> list[str]:
-    """Sentences, most telling first: `calls to 101, 102 go differently`, `214 devices can register`."""
+    """Sentences, most telling first: `calls to 101, 102 go differently`, `calls to 600 now reach group sales`."""
     groups: dict[str, list[str]] = {}
+    changes = list(changes)
+    reached = dict(_reached(changes))
     for change in changes:
-        template = _template(change)
+        template = _number(change, reached) or _template(change)
         if template:
             key = change.address.key.rpartition("/")[2].lstrip("_").rstrip("!")
             keys = groups.setdefault(template, [])
@@ -69,8 +91,31 @@ def _names(keys: list[str]) -> str:
     return f"{', '.join(keys[:2])} and {len(keys) - 2:,} more"
 
 
+def _reached(changes: Iterable[Change]) -> Iterator[tuple[tuple[str, str], str]]:
+    """(account, extension) -> what decides there now, of the extensions that change."""
+    for change in changes:
+        context, _, extension = change.address.key.partition("/")
+        if change.address.table == "dialplan" and context.startswith("account-") and extension[:1] != ":":
+            before, after = (_LEADS.search(value or "") for value in (change.old, change.new))
+            if after and (before is None or before.groups() != after.groups()):
+                yield (context[8:], extension), f"{after[1]} {after[2].replace(':', '-')}"
+
+
+def _number(change: Change, reached: Mapping[tuple[str, str], str]) -> str | None:
+    """A number or an extension that now leads to what decides."""
+    context, _, key = change.address.key.partition("/")
+    if change.address.table != "dialplan" or change.new is None:
+        return None
+    family, _, account = context.partition("-")
+    goto = _GOTO.match(change.new) if family == "inbound" else None
+    decides = reached.get((account, goto[1] if goto else key))
+    return f"calls to {{}} now reach {decides}" if decides else None
+
+
 def _template(change: Change) -> str | None:
     table = change.address.table
+    if table == "policy":
+        return _policy(change)
     if table == "dialplan":
         context, _, extension = change.address.key.partition("/")
         return (
@@ -81,6 +126,14 @@ def _template(change: Change) -> str | None:
     if table == "credential" and change.verb == "update":
         return _credential(change)
     return _NOTICES.get((change.address.kind, table), {}).get(change.verb)
+
+
+def _policy(change: Change) -> str | None:
+    kind = decisions.kind(change.address.key)
+    if kind == "user":
+        forwarded = decisions.differing(change.old, change.new, "forward")
+        return "calls to {} are forwarded differently" if forwarded else None
+    return _POLICY.get(kind, {}).get(change.verb)
 
 
 def _credential(change: Change) -> str | None:

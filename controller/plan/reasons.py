@@ -6,6 +6,7 @@ import difflib
 import json
 
 from controller.entries import Address
+from controller.plan import decisions
 
 # Parts of values that are as good as a password: shown as changed, never shown.
 SECRETS = frozenset({"md5", "sha256", "ha1", "pin"})
@@ -29,13 +30,22 @@ _NOUNS = {
     "file": "file",
     "flag": "flag",
 }
+# Kinds of entries of table `policy`, as the account's calls know them.
+_KINDS = {
+    "account": "account's own data",
+    "user": "user in decisions",
+    "list": "caller list",
+    "schedule": "schedule",
+    "policy": "policy",
+    "group": "group",
+}
 
 
 def fields(table: str, value: str) -> dict[str, str]:
     """A value taken apart: `name=value` pairs, JSON members, or one field named after the table."""
     if table == "mailbox":
         return {name: str(part) for name, part in json.loads(value).items()}
-    if "=" in value and table not in ("dialplan", "file", "target", "flag"):
+    if "=" in value and table not in ("dialplan", "file", "target", "flag", "policy"):
         return dict(pair.partition("=")[::2] for pair in value.split(";"))
     return {"": value}
 
@@ -52,11 +62,14 @@ def redact(table: str, value: str | None) -> str | None:
 
 def reason(address: Address, old: str | None, new: str | None) -> str:
     """One short phrase: what about this entry is new, gone or different."""
-    noun = _NOUNS.get(address.table, address.table)
+    policy = address.table == "policy"
+    noun = _KINDS.get(decisions.kind(address.key), "") if policy else _NOUNS.get(address.table, address.table)
     if old is None:
         return f"new {noun}"
     if new is None:
         return f"{noun} is gone"
+    if policy:
+        return decisions.words(old, new)
     if address.table == "dialplan":
         return _lines(old, new)
     before, after = fields(address.table, old), fields(address.table, new)

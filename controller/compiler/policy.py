@@ -1,0 +1,258 @@
+"""Decisions per call: an account -> entries of the media nodes' table `policy`. Pure.
+
+Key `<account>/<kind>/<name>`, value canonical JSON in which what is absent, empty or the default of its column is left
+out (`controller/policy/model.py` reads with the same defaults). Menus have no entry: they are dialplan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from controller.desired.model import (
+    Account,
+    Forwarding,
+    Group,
+    GroupMember,
+    Policy,
+    PolicyRule,
+    Schedule,
+    Step,
+    User,
+)
+from controller.entries import Address, Entry
+
+_RING_S, _STEP_S, _WEIGHT = 25, 15, 10
+_BUSY, _HANGUP = Step("busy"), Step("hangup")
+
+
+def account_entries(account: Account) -> Iterator[Entry]:
+    """What decisions about calls of the account look at; nothing when none can be needed."""
+    if not account.deciding:
+        return
+    for kind, name, values in _parts(account):
+        key = f"{account.name}/{kind}/{name}"
+        yield Entry(Address("media", account.cluster, "policy", key), _canonical(values), account.name)
+
+
+def with_identities(account: Account) -> Account:
+    """The account with callers who show the number of a group instead of their own.
+
+    That is an outgoing member, and the group has an identity. Of several groups the first by name counts. A user shows
+    it from all devices but those with a number of their own; a device that is a member itself always.
+    """
+    shown: dict[str, str] = {}
+    for group in sorted(account.groups, key=lambda one: one.name):
+        for member in group.members:
+            if member.outgoing and group.identity:
+                shown.setdefault(member.name, group.identity)
+    if not shown:
+        return account
+    return replace(
+        account,
+        users=tuple(replace(user, caller_id=shown.get(user.name, user.caller_id)) for user in account.users),
+        devices=tuple(
+            replace(device, caller_id=shown.get(device.aor, device.caller_id)) for device in account.devices
+        ),
+    )
+
+
+def _parts(account: Account) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Kind, name and value of each entry."""
+    zone, flags = account.time_zone, sorted(account.flags)
+    yield (
+        "account",
+        "-",
+        {"country": account.country, "language": account.language, "zone": zone, "flags": flags},
+    )
+    forwardings: dict[str, list[Forwarding]] = {}
+    for forwarding in account.forwardings:
+        forwardings.setdefault(forwarding.user, []).append(forwarding)
+    for user in account.users:
+        yield "user", user.name, _user(account, user, forwardings.get(user.name, []))
+    for one in account.lists:
+        yield "list", one.name, {"patterns": list(one.patterns)}
+    for schedule in account.schedules:
+        yield "schedule", schedule.name, _schedule(schedule)
+    for policy in account.policies:
+        yield "policy", policy.name, _policy(policy)
+    for group in account.groups:
+        yield "group", group.name, _group(group)
+
+
+def _user(account: Account, user: User, forwardings: list[Forwarding]) -> dict[str, Any]:
+    """A user; the steps are those of the first extension that rings the user."""
+    extension = next((one for one in account.extensions if one.user == user.name), None)
+    mailbox = next((box.mailbox for box in account.mailboxes if box.user == user.name), None)
+    own = mailbox or (extension.extension if extension else None)
+    values: dict[str, Any] = {
+        "devices": [
+            device.aor
+            for device in account.devices
+            if device.user == user.name and device.enabled and user.enabled
+        ],
+        "mailbox": mailbox,
+        "name": user.display_name,
+        "language": user.language,
+        "permission": user.permission,
+        "forward": [
+            {
+                "when": one.condition,
+                "list": one.caller_list,
+                "schedule": one.schedule,
+                "open": _open(one.schedule_open),
+                "step": _own(one.step, own),
+            }
+            for one in forwardings
+        ],
+    }
+    if extension:
+        values |= {
+            "extension": extension.extension,
+            "ring_s": _unless(_RING_S, extension.ring_time_s),
+            "on_busy": _own(_unless(_BUSY, extension.on_busy), own),
+            "on_no_answer": _own(_unless(_HANGUP, extension.on_no_answer), own),
+            "on_unregistered": _own(_unless(_HANGUP, extension.on_unregistered), own),
+        }
+    return values
+
+
+def _schedule(one: Schedule) -> dict[str, Any]:
+    return {
+        "zone": one.time_zone,
+        "times": [
+            {
+                "days": list(time.days),
+                "from": time.from_time,
+                "to": time.to_time,
+                "from_date": time.from_date,
+                "to_date": time.to_date,
+            }
+            for time in one.times
+        ],
+        # Whether such a day is open is its point: always said.
+        "days": [
+            {
+                "day": day.day,
+                "yearly": day.every_year,
+                "open": _Said(day.open),
+                "from": day.from_time,
+                "to": day.to_time,
+                "name": day.name,
+            }
+            for day in one.days
+        ],
+    }
+
+
+def _policy(one: Policy) -> dict[str, Any]:
+    return {"otherwise": _unless(_HANGUP, one.otherwise), "rules": [_rule(rule) for rule in one.rules]}
+
+
+def _rule(rule: PolicyRule) -> dict[str, Any]:
+    return {
+        "position": _Said(rule.position),
+        "comment": rule.comment,
+        "if": {
+            "caller": rule.caller,
+            "list": rule.caller_list,
+            "group": rule.caller_group,
+            "called": rule.called,
+            "trunk": rule.trunk,
+            "inside": _Said(rule.from_inside),
+            "schedule": rule.schedule,
+            "open": _open(rule.schedule_open),
+            "language": rule.language,
+            "user": rule.user,
+            "presence": rule.presence,
+            "min_devices": _Said(rule.min_devices),
+            "max_devices": _Said(rule.max_devices),
+            "header": [rule.header_name, rule.header_value] if rule.header_name else None,
+            "flag": rule.account_flag,
+        },
+        "do": {
+            "action": rule.action,
+            "target": rule.target,
+            "language": rule.set_language,
+            "caller_name": rule.set_caller_name,
+            "early": rule.early_announcement,
+            "late": rule.late_announcement,
+        },
+    }
+
+
+def _group(one: Group) -> dict[str, Any]:
+    return {
+        "strategy": _unless("all", one.strategy),
+        "ring_s": _unless(_RING_S, one.ring_time_s),
+        "step_s": _unless(_STEP_S, one.step_time_s),
+        "skip_busy": one.skip_busy,
+        "one_call": one.one_call,
+        "confirm": one.confirm,
+        "prefix": one.caller_name_prefix,
+        "identity": one.identity,
+        "on_busy": _unless(_BUSY, one.on_busy),
+        "on_no_answer": _unless(_HANGUP, one.on_no_answer),
+        "on_nobody": _unless(_HANGUP, one.on_nobody),
+        "members": [_member(member) for member in one.members],
+    }
+
+
+def _member(one: GroupMember) -> dict[str, Any]:
+    return {
+        "user": one.user,
+        "device": one.device,
+        "number": one.number,
+        "weight": _unless(_WEIGHT, one.weight),
+        "delay_s": one.delay_s,
+        "schedule": one.schedule,
+        "open": _open(one.schedule_open),
+        "list": one.caller_list,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ JSON
+
+
+class _Said:
+    """A value that stands even when it is false or 0; None is left out all the same."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _unless(default: Any, value: Any) -> Any:
+    return None if value == default else value
+
+
+def _open(value: bool) -> _Said | None:
+    """Open is the default, so only closed is said."""
+    return None if value else _Said(False)
+
+
+def _own(step: Step | None, mailbox: str | None) -> Step | None:
+    """Voicemail without a mailbox is that of the user."""
+    return Step("voicemail", mailbox) if step == Step("voicemail") else step
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    return json.dumps(_shown(values), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _shown(value: Any) -> Any:
+    """Without what is absent, empty, zero or false; steps as text."""
+    if isinstance(value, dict):
+        shown = {name: _shown(part) for name, part in value.items()}
+        return {name: _value(part) for name, part in shown.items() if _value(part) is not None}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return str(value) if isinstance(value, Step) else value
+
+
+def _value(part: Any) -> Any:
+    """What is written of a member; None: nothing."""
+    return part.value if isinstance(part, _Said) else part or None
