@@ -26,9 +26,20 @@ Handler = Callable[[Arguments], Awaitable[Result]]
 
 #: Where a leg goes that an operator transfers: operators may dial what the most trusted user may.
 TRANSFER_CONTEXT = "dp-transfer-international"
-ORIGINATE_CONTEXT = "dp-originate"
+ORIGINATE_CONTEXT = "dp-originate-user"
+# AMI takes lines of 1,024 bytes; the dialplan reads so many variables.
+_LIST_BYTES, _LISTS = 900, 4
+# The dialplan ends the ringing; Originate's own time is for a dialplan that does not.
+_SPARE_S = 5
 STATES = {1: "calling", 2: "ringing", 3: "up", 4: "up", 5: "over"}
-_REASONS = {"0": "no such device", "1": "no answer", "3": "no answer", "5": "busy", "8": "congestion"}
+#: Reason of OriginateResponse -> why nobody took a placed call.
+REASONS = {
+    "0": "no such device",
+    "1": "no answer",
+    "3": "no answer",
+    "5": "busy",
+    "8": "not registered, or not reached",
+}
 
 
 class Rpc(Protocol):
@@ -110,33 +121,16 @@ class MediaCommands:
         return {"receipts": [{"leg": legs[0].name, "ok": answer.ok, "text": answer.message}]}
 
     async def originate(self, arguments: Arguments) -> Result:
-        """Ring `device`; when it answers, dial `to` as `user` of `account`."""
-        call, account = str(uuid.uuid4()), _word(arguments["account"])
-        fields = {
-            "Channel": f"PJSIP/edge/sip:{_aor(arguments['device'])}",
-            "Context": ORIGINATE_CONTEXT,
-            "Exten": _dialled(arguments["to"]),
-            "Priority": "1",
-            "Timeout": str(int(arguments.get("ring_s", 30)) * 1000),
-            "CallerID": f"<{_dialled(arguments['to'])}>",
-            "Async": "true",
-            # What dp-leg does for other legs: Asterisk runs PreDialGoSub before it sets the variables (main/pbx.c).
-            "Variable": [
-                f"PJSIP_HEADER(add,X-DP-Call)={call}",
-                f"PJSIP_HEADER(add,X-DP-Account)={account}",
-                f"CHANNEL(userfield)={call}",
-                f"CHANNEL(accountcode)={account}",
-                f"__DP_CALL={call}",
-                f"__DP_ACCOUNT={account}",
-                f"DP_CALLER={_word(arguments.get('user') or '')}",
-            ],
-        }
-        answer = (await self._ami.action("Originate", fields)).check("originate")
-        event = await self._answer_of(answer.fields["ActionID"], int(arguments.get("ring_s", 30)) + 5)
+        """Ring all `devices` at once; when one answers, dial `to` from there as `user` of `account`."""
+        call, ring_s = str(uuid.uuid4()), int(arguments.get("ring_s", 30))
+        answer = await self._ami.action("Originate", placed(call, ring_s, arguments))
+        event = await self._answer_of(answer.check("originate").fields["ActionID"], ring_s + _SPARE_S + 5)
         if event.get("Response") != "Success":
             reason = event.get("Reason", "")
-            raise NodeRefused(f"{arguments['device']} did not take the call: {_REASONS.get(reason, reason)}")
-        return {"call": call, "leg": event.get("Channel", "")}
+            raise NodeRefused(
+                f"{', '.join(arguments['devices'])} did not take the call: {REASONS.get(reason, reason)}"
+            )
+        return {"call": call}
 
     async def _answer_of(self, action: str, timeout_s: float) -> Event:
         answer = self._answers.setdefault(action, asyncio.get_running_loop().create_future())
@@ -155,6 +149,34 @@ class MediaCommands:
             answer.set_result(event)
         while len(self._answers) > 1000:  # noqa: PLR2004 - answers to originates of others, never asked for
             self._answers.pop(next(iter(self._answers)))
+
+
+def placed(call: str, ring_s: int, arguments: Arguments) -> dict[str, str | list[str]]:
+    """Fields of the Originate of a placed call; `dp-originate-user` of asterisk/extensions.conf does the rest."""
+    account, to = _word(arguments["account"]), _dialled(arguments["to"])
+    lists = [""]
+    for device in map(_aor, arguments["devices"]):
+        if len(lists[-1]) + len(device) + 1 > _LIST_BYTES:
+            lists.append("")
+        lists[-1] += device + "&"
+    lists[-1] = lists[-1].removesuffix("&")
+    if not lists[0] or len(lists) > _LISTS:
+        raise InputError(f"{len(arguments['devices'])} devices cannot ring at once: 1 to about 80")
+    return {
+        "Channel": f"Local/{to}@{ORIGINATE_CONTEXT}/n",
+        "Application": "NoOp",
+        "Timeout": str((ring_s + _SPARE_S) * 1000),
+        "Async": "true",
+        "Variable": [
+            f"CHANNEL(userfield)={call}",
+            f"CHANNEL(accountcode)={account}",
+            f"__DP_CALL={call}",
+            f"__DP_ACCOUNT={account}",
+            f"_DP_CALLER={_word(arguments.get('user') or '')}",
+            f"DP_RING_S={ring_s}",
+            *(f"DP_DEVICES_{number}={one}" for number, one in enumerate(lists, 1)),
+        ],
+    }
 
 
 class EdgeCommands:

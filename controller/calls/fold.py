@@ -32,6 +32,8 @@ CAUSES = {
     41: "temporary failure", 63: "service not available", 79: "not implemented", 102: "timer expired",
     127: "interworking",
 }  # fmt: skip
+# The channel that rings the devices of a placed call: nobody talks on it.
+_RINGS = "Local/"
 LOST = 41
 LOST_TEXT = "lost"
 
@@ -110,6 +112,7 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
     for leg in legs:
         _close(leg, restarts.get(leg.node, ()))
     _close_by_media(legs)
+    _placed(legs)
     main = next((leg for leg in legs if leg.kind in CALLER_LEGS), None)
     main = main or next((leg for leg in legs if leg.main), legs[0])
     edge = next((leg for leg in legs if leg.kind != "channel"), None)
@@ -119,8 +122,12 @@ def fold(call_id: str, facts: Iterable[Fact]) -> Record | None:
         key=lambda leg: (leg.lost, leg.answered_at is None, -leg.started_at.timestamp()),
         default=None,
     )
-    # A call placed by an operator: the first device that was rung calls.
-    rung = next((leg for leg in legs if leg.kind == "out"), None) if main.kind == "channel" else None
+    # A call placed by an operator: the device that took it calls; nobody did: the first that was rung.
+    rung = min(
+        (leg for leg in legs if leg.kind == "out" and main.kind == "channel"),
+        key=lambda leg: (leg.answered_at is None, leg.answered_at or leg.started_at),
+        default=None,
+    )
     said = (main.first if main.kind != "channel" else {}) | {}
     media = channel.first if channel is not None else {}
     complete = all(leg.ended_at is not None for leg in legs)
@@ -189,7 +196,7 @@ def _read(
                     "text": extra_of(fact.detail).get("extra", ""),
                 }
             )
-        elif fact.event != "LINKEDID_END":
+        elif fact.event != "LINKEDID_END" and not str(fact.detail.get("channame")).startswith(_RINGS):
             _channel(legs, fact)
     return list(legs.values()), decisions, restarts
 
@@ -230,6 +237,14 @@ def _channel(legs: dict[tuple[str, str], Leg], fact: Fact) -> None:
             extra = extra_of(fact.detail)
             leg.cause = int(extra.get("hangupcause") or 0)
             leg.by = "caller" if extra.get("hangupsource") == said.get("channame") else "callee"
+
+
+def _placed(legs: list[Leg]) -> None:
+    """A call that no channel began (an operator placed it): its caller is the device that took it."""
+    channels = [leg for leg in legs if leg.kind == "channel"]
+    if channels and not any(leg.main for leg in channels):
+        first = min(channels, key=lambda leg: (leg.answered_at is None, leg.answered_at or leg.started_at))
+        first.main = True
 
 
 def _close(leg: Leg, restarts: Iterable[dt.datetime]) -> None:

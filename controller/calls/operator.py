@@ -139,8 +139,8 @@ async def transfer(connection: store.Connection, call: str, to: str) -> list[Rec
     ]
 
 
-async def originate(connection: store.Connection, device: str, to: str, *, ring_s: int = 30) -> str:
-    """Ring `device` (AOR, or `user@account`), then dial `to` in its name; the id of the call.
+async def originate(connection: store.Connection, who: str, to: str, *, ring_s: int = 30) -> str:
+    """Ring `who` (one device by its AOR, or all devices of `user@account`), then dial `to` in its name; the call's id.
 
     The errors are those of `store.ask`; InputError: no such device, or no media node that is enabled.
     """
@@ -151,22 +151,24 @@ async def originate(connection: store.Connection, device: str, to: str, *, ring_
         FROM public.devices d JOIN public.domains dom ON dom.id = d.domain_id
             JOIN public.accounts a ON a.id = d.account_id LEFT JOIN public.users u ON u.id = d.user_id
         WHERE d.enabled AND (d.name || '@' || dom.name = %(who)s OR u.name || '@' || a.name = %(who)s)
-        ORDER BY d.name LIMIT 1""",
-        {"who": device},
+        ORDER BY d.name || '@' || dom.name""",
+        {"who": who},
     )
-    row = await rows.fetchone()
-    if row is None:
-        raise InputError(f"{device}: no enabled device and no user@account of that name")
+    found = await rows.fetchall()
+    found = [row for row in found if row["aor"] == who] or found
+    if not found:
+        raise InputError(f"{who}: no enabled device and no user@account of that name")
+    row = found[0]
     if row["node"] is None:
         raise InputError(f"account {row['account']}: no media node of its cluster is enabled")
     arguments = {
-        "device": row["aor"],
+        "devices": [one["aor"] for one in found],
         "user": row["user"],
         "account": row["account"],
         "to": to,
         "ring_s": ring_s,
     }
-    said = await store.ask(connection, row["node"], "originate", arguments, ring_s + 10)
+    said = await store.ask(connection, row["node"], "originate", arguments, ring_s + 15)
     return str(said["call"])
 
 

@@ -100,11 +100,12 @@ def watch(every_s: float) -> None:
 @click.argument("to")
 @click.option("--ring", "ring_s", type=int, default=30, show_default=True, metavar="SECONDS")
 def originate(device: str, to: str, ring_s: int) -> None:
-    """Ring DEVICE (device@domain, or user@account); when it answers, dial TO in its name.
+    """Ring all devices of user@account, or one device@domain; the first to answer dials TO.
 
     \b
     Example:
       dialplane call originate alice@acme 102
+      dialplane call originate desk1@acme.example 102
     """
     call = _run(lambda connection: operator.originate(connection, device, to, ring_s=ring_s))
     click.echo(f"call {call}: {device} answered, {to} is dialled")

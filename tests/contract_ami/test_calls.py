@@ -95,15 +95,17 @@ async def test_transfer_sends_the_caller_elsewhere(ami: Ami) -> None:
     await commands.hangup({"call": "abc-3"})
 
 
-async def test_a_device_that_is_not_there_did_not_take_the_call(ami: Ami) -> None:
+async def test_devices_that_are_not_there_did_not_take_the_call(ami: Ami) -> None:
     commands = MediaCommands(ami, CallTable())
     await ami.connect()
     with pytest.raises(NodeRefused, match="did not take the call"):
         await commands.originate(
-            {"device": "nobody@acme.example", "to": "102", "account": "acme", "user": "alice", "ring_s": 2}
+            {"devices": ["nobody@acme.example"], "to": "102", "account": "acme", "user": "alice", "ring_s": 2}
         )
     with pytest.raises(InputError):
-        await commands.originate({"device": "a@b/n,evil", "to": "102", "account": "acme"})
+        await commands.originate({"devices": ["a@b", "a@b/n,evil"], "to": "102", "account": "acme"})
+    with pytest.raises(InputError):
+        await commands.originate({"devices": ["a@b.example"] * 1000, "to": "102", "account": "acme"})
 
 
 async def test_lamps_are_told_after_a_connect(ami: Ami) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.live import stack
-from tests.live.company import BOB, CAROL, CARRIER, DAVE, DESK1, ERIN, EVERYONE, LOBBY
+from tests.live.company import APP1, BOB, CAROL, CARRIER, DAVE, DESK1, ERIN, EVERYONE, LOBBY
 from tests.live.phones import Phone, Phones
 from tests.live.talk import both_hear, record, records, went_well
 
@@ -83,6 +83,36 @@ def test_an_operator_places_a_call(phones: Phones) -> None:
     both_hear((one, BOB), (other, LOBBY))
     call = said.split()[1].rstrip(":")
     assert record(since)["call_id"] == call
+
+
+def test_a_call_placed_for_a_user_rings_all_devices(phones: Phones) -> None:
+    """The first to answer is the caller, the others stop; one call, one record. A device by its name rings alone."""
+    since = stack.now()
+    with (
+        phones.answering(DESK1, ending="cancelled") as [desk],
+        phones.answering(APP1, ring_ms=1000) as [app],
+        phones.answering(LOBBY, ending="bye", talk_ms=3000) as [lobby],
+    ):
+        said = stack.dialplane("call", "originate", "alice@acme", "103").out
+        call = said.split()[1].rstrip(":")
+        [one] = live()
+        assert (one["call"], one["account"], one["state"]) == (call, "acme", "up")
+        taken, other, stopped = app.wait(), lobby.wait(), desk.wait()
+    went_well(taken, other, stopped)
+    both_hear((taken, APP1), (other, LOBBY))
+    written = record(since)
+    assert (written["call_id"], written["caller"], written["called"]) == (call, "app1@acme.example", "103")
+    since = stack.now()
+    with (
+        phones.answering(DESK1) as [desk],
+        phones.answering(APP1) as [app],
+        phones.answering(LOBBY, ending="bye", talk_ms=500) as [lobby],
+    ):
+        stack.dialplane("call", "originate", "desk1@acme.example", "103")
+        went_well(desk.wait(), lobby.wait())
+        app.over()
+        assert not app.received("INVITE")
+    assert record(since)["caller"] == "desk1@acme.example"
 
 
 # Who calls what; by a trunk: its name instead of a phone.

@@ -10,15 +10,15 @@ from tests.media.node import SECRET, MediaNode
 from tests.media.peer import Edge
 
 
-def ami(media: MediaNode, *actions: str) -> str:
-    """Sends actions over AMI inside the container; everything that came back."""
-    login = f"Action: Login\r\nUsername: agent\r\nSecret: {SECRET}\r\nEvents: off\r\n\r\n"
-    text = (login + "".join(f"{one}\r\n\r\n" for one in actions) + "Action: Logoff\r\n\r\n").replace(
-        "\r\n", "\\r\\n"
-    )
+def ami(media: MediaNode, *actions: str, events: str = "off", stay_s: int = 0) -> str:
+    """Sends actions over AMI inside the container; everything that came back, and what came in `stay_s` more."""
+    login = f"Action: Login\r\nUsername: agent\r\nSecret: {SECRET}\r\nEvents: {events}\r\n\r\n"
+    asked = "".join(f"{one}\r\n\r\n" for one in actions)
+    text = (login + asked + ("" if stay_s else "Action: Logoff\r\n\r\n")).replace("\r\n", "\\r\\n")
     quoted = text.replace("'", "'\\''").replace("%", "%%")
+    read = f"timeout {stay_s or 5} cat <&3" + (" || true" if stay_s else "")
     return media.sh(
-        f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/5038; cat >&3; timeout 5 cat <&3' <<E\n$(printf '{quoted}')\nE"
+        f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/5038; cat >&3; {read}' <<E\n$(printf '{quoted}')\n\nE"
     )
 
 
@@ -100,23 +100,6 @@ def test_events_go_on_in_a_new_file_when_the_agent_takes_the_old_one(media: Medi
     edge.call("*777").wait("final")
     assert "dp.begin" in [one["eventtype"] for one in media.events()]
     taken.unlink()
-
-
-def test_a_placed_call_asks_the_dialplan_like_any_other(media: MediaNode, edge: Edge) -> None:
-    edge.answers = {"alice1": "answer", "bob1": "answer"}
-    answer = ami(
-        media,
-        "Action: Originate\r\nChannel: PJSIP/edge/sip:alice1@acme.example\r\nContext: dp-originate\r\n"
-        "Exten: 102\r\nPriority: 1\r\nAsync: true\r\nVariable: PJSIP_HEADER(add,X-DP-Call)=placed-1\r\n"
-        "Variable: __DP_CALL=placed-1\r\nVariable: __DP_ACCOUNT=acme\r\nVariable: DP_CALLER=alice",
-    )
-    assert "Originate successfully queued" in answer
-    caller, called = edge.leg_to("alice1"), edge.leg_to("bob1")
-    assert {leg.invite.get("x-dp-call") for leg in (caller, called) if leg.invite} == {"placed-1"}
-    caller.hear(20)
-    called.hear(20)
-    caller.bye()
-    called.wait("BYE")
 
 
 def test_a_message_lamp_is_a_notify_through_the_edge(media: MediaNode, edge: Edge) -> None:

@@ -193,3 +193,41 @@ def test_a_phone_that_never_said_a_word_keeps_no_record_open() -> None:
     assert later.complete
     assert later.legs[-1]["status"] == 408
     assert later.ended_at == record.ended_at
+
+
+def test_a_placed_call_is_that_of_the_device_that_took_it() -> None:
+    """Two devices ring by a Local channel, which nobody talks on; the second takes the call and dials 102."""
+    local = {"uniqueid": "m.1", "channame": "Local/102@dp-originate-user-1;1"}
+    out = {"leg": "out", "caller": "102"}
+    facts = [
+        media(0, "CHAN_START", 0, **local),
+        media(0.01, "dp.place", 1, uniqueid="m.2", channame="Local/102@dp-originate-user-1;2"),
+        media(0.1, "CHAN_START", 2, "m.3", num="", exten=""),
+        media(0.1, "CHAN_START", 3, "m.4", num="", exten=""),
+        edge(0.2, "start", 4, id="1:3", **(out | {"device": "desk1@acme.example", "called": "desk1"})),
+        edge(0.2, "start", 5, id="1:4", **(out | {"device": "app1@acme.example", "called": "app1"})),
+        edge(2, "answered", 6, id="1:4", status=200, **(out | {"device": "app1@acme.example"})),
+        media(2, "ANSWER", 7, "m.4"),
+        media(2, "ANSWER", 8, **local),
+        media(2.01, "HANGUP", 9, "m.3", eventextra=json.dumps({"hangupcause": 26})),
+        media(2.01, "HANGUP", 10, eventextra=HANGUP, **local),
+        media(2.02, "dp.begin", 11, "m.4", eventextra={"extra": "dialled 102 user alice trunk "}),
+        edge(2.1, "failed", 12, id="1:3", status=487, **out),
+        media(2.2, "CHAN_START", 13, "m.5"),
+        media(3, "ANSWER", 14, "m.5"),
+        edge(9, "end", 15, id="1:4", by="caller", status=200, **out),
+        media(
+            9, "HANGUP", 16, "m.4", eventextra=json.dumps({"hangupcause": 16, "hangupsource": "PJSIP/m.4"})
+        ),
+        media(9, "HANGUP", 17, "m.5", eventextra=HANGUP),
+    ]
+    record = fold(CALL, facts)
+    assert record is not None
+    assert record.complete
+    assert (record.caller, record.called, record.direction) == ("app1@acme.example", "102", "internal")
+    assert (record.cause, record.ended_by, record.talk_ms) == (16, "caller", 7000)
+    assert [leg["party"] for leg in record.legs if leg["leg"] == "channel"] == [
+        "PJSIP/m.3",
+        "PJSIP/m.4",
+        "PJSIP/m.5",
+    ]
