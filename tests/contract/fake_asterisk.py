@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from controller.agent.state import State
@@ -26,8 +27,13 @@ class FakeAsterisk:
         self.starts = 1
         self.away = False
         self.stop_after: int | None = None
+        self.connects = 0
+        self.booted = asyncio.Event()
+        self.booted.set()
 
     async def connect(self) -> None:
+        self.connects += 1
+        await self.booted.wait()
         if self.away:
             raise NodeUnreachable("AMI: nobody listens")
 

@@ -9,6 +9,7 @@ import pytest
 from controller.agent.state import Wanted
 from controller.agent.values import canonical, lines
 from controller.agent.verify import Difference, differences
+from controller.errors import NodeUnreachable
 from tests.contract.conftest import Place
 from tests.contract.fake_asterisk import FakeAsterisk
 
@@ -183,6 +184,25 @@ async def test_a_restart_comes_back_with_the_state_file(media: Place) -> None:
     assert await media.server.started() != before
     found = await media.server.read("dialplan", [KEY])
     assert canonical("dialplan", found[KEY]) == canonical("dialplan", THREE)
+
+
+@pytest.mark.parametrize("media", ["fake"], indirect=True)
+async def test_a_server_that_boots_is_away_and_nobody_waits_for_it(
+    media: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the double boots for as long as a test likes. Its `connect` returns when it is booted, as `Ami.connect`."""
+    assert isinstance(media.fake, FakeAsterisk)
+    media.fake.booted.clear()
+    monkeypatch.setattr(media.server, "connect_s", 0.01)
+    for said in await asyncio.gather(
+        *(media.server.started() for _ in range(3)), media.server.read("flag", ["a/b"]), return_exceptions=True
+    ):
+        assert isinstance(said, NodeUnreachable)
+        assert "starting" in str(said)
+    media.fake.booted.set()
+    monkeypatch.setattr(media.server, "connect_s", 10)
+    assert await media.server.started() == await media.server.started()
+    assert media.fake.connects == 1
 
 
 @pytest.mark.parametrize("media", ["fake"], indirect=True)
