@@ -39,12 +39,3 @@ class Call:
     device: str | None = None
     trunk: str | None = None
     source: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one call leg shall do: `action` is ring, straight, refuse, dial, voicemail, play, ..."""
-
-    action: str
-    target: str
-    steps: tuple[Step, ...]

@@ -48,7 +48,7 @@ def application(line: str) -> Application:
     arguments = rest.removesuffix(")")
     if name == "Gosub" and (found := re.match(r"([^,]+),s,1\((.*)\)$", arguments, re.DOTALL)):
         name, arguments = found[1], found[2]
-    parts = re.split(r"(?<!\\),", arguments)
+    parts = re.findall(r"(?:^|,)((?:\\.|[^\\,])*)", arguments, re.DOTALL)
     return Application(name, tuple(re.sub(r"\\(.)", r"\1", part) for part in parts))
 
 
