@@ -34,7 +34,7 @@ _SPARE_S = 5
 STATES = {1: "calling", 2: "ringing", 3: "up", 4: "up", 5: "over"}
 #: Reason of OriginateResponse -> why nobody took a placed call.
 REASONS = {
-    "0": "no such device",
+    "0": "no answer",
     "1": "no answer",
     "3": "no answer",
     "5": "busy",
