@@ -1,7 +1,8 @@
 """What a refused row means, in words: one sentence per constraint of the database, with what to do.
 
-Rules that need more than one row (migration 0005) write their own sentence and hint; these are for plain checks,
-unique names, references and the types of values. A test holds that no constraint is without one.
+Checks of the rows people edit say it themselves: the comment of the constraint (migration 0110). So do rules that need
+more than one row (0005). These are for unique names, references, and checks of what dialplane writes. A test holds that
+no constraint is without one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import psycopg
 
 _TEXT = "up to 80 characters without ; = double quotes \\ $ ` { } < > | or control characters"
 
-# Types of values: constraint of the domain -> what it wants.
+# Forms of values, as the comments of control.fits_*() have them: a test compares.
 FORMS = {
     "slug_form": "1 to 32 lower-case letters, digits and inner hyphens, such as acme or carrier-a",
     "dns_name_form": "a DNS name in lower case with a dot, such as acme.example",
@@ -40,28 +41,6 @@ FORMS = {
 }
 
 _CHECKS = {
-    "accounts_status": "status is active or suspended",
-    "blocks_everything": "scope all with what * would stop every call: name a prefix, such as +88213",
-    "blocks_scope": "scope is account, device, source or all",
-    "blocks_subject": "subject is an account name, device@domain, an IP address, or * for scope all",
-    "blocks_what": "what is the first digits of a number with +, such as +88213, or *",
-    "countries_calling_code_form": "calling_code is 1 to 3 digits without +",
-    "extensions_kind": "kind is user, voicemail, voicemail_main, echo, announcement or number",
-    "extensions_target": "target is a mailbox for kind voicemail, a word for announcement, a number with + for number, "
-    "and empty for the others",
-    "extensions_user": "kind user needs a user, and only kind user has one",
-    "nodes_group": "a media node has a cluster and no device group, an edge has a device group and no cluster",
-    "nodes_kind": "kind is edge or media",
-    "nodes_state": "state is enabled, draining or disabled",
-    "settings_name_form": "the name of a setting is lower-case letters, digits and underscores",
-    "settings_value_form": "the value of a setting is 1 to 128 letters, digits and _ . : / @ + * -",
-    "settings_zone": "zone is a DNS name in lower case with a dot, such as dialplane.internal",
-    "trunk_addresses_size": "a trunk address covers 256 hosts at most (/24, or /120 in IPv6): write smaller networks",
-    "trunks_auth": "auth_user, auth_realm and password (auth_ha1_md5) go together: give all three or none",
-    "trunks_number_format": "number_format is e164, digits or national",
-    "trunks_register": "register needs auth_user, auth_realm and password",
-    "trunks_transport": "transport is udp, tcp or tls",
-    "users_permission": "permission is internal, national or international",
     "audit_verb": "verb is insert, update or delete",
     "call_records_direction": "direction is internal, inbound or outbound",
     "change_cursor_state": "state is configuration or operational",
@@ -158,12 +137,10 @@ _ROW_NUMBER = "the database numbers rows by itself: leave id out"
 
 
 def sentence(constraint: str, *, still_named: bool = False) -> str | None:
-    """What the constraint of that name wants; None: it is not known here.
+    """What the constraint of that name wants; None: it is not known here (a check of public says it itself).
 
     `still_named`, for references: the row cannot go because others name it.
     """
-    if constraint in FORMS:
-        return f"it must be {FORMS[constraint]}"
     if text := _CHECKS.get(constraint) or _NAMES.get(constraint):
         return text
     if constraint in _REFERENCES:
@@ -187,4 +164,9 @@ def explain(error: psycopg.Error) -> str:
         if text:
             column = f"{diag.column_name}: " if diag.column_name else ""
             return f"{column}{text}"
-    return f"{said}. {diag.message_hint}" if diag.message_hint else said
+    hint = diag.message_hint or ""
+    if hint and said.startswith(f"{diag.table_name} "):
+        # control.refuse() names the row, which whoever asks here has done already.
+        column = f"{diag.column_name}: " if diag.column_name else ""
+        return column + hint[0].lower() + hint[1:].removesuffix(".")
+    return f"{said}. {hint}" if hint else said

@@ -20,8 +20,10 @@ _COLUMNS = """
     FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum"""
-_CONSTRAINTS = """
-    SELECT conname, contype::text, pg_get_constraintdef(oid)
+# What a check does when its rule does not hold is no news there.
+_CONSTRAINTS = r"""
+    SELECT conname, obj_description(oid, 'pg_constraint'), regexp_replace(
+        pg_get_constraintdef(oid), '^CHECK \(\(\((.*) IS NOT FALSE\) OR control\.refuse\(.*$', 'CHECK (\1)')
     FROM pg_constraint WHERE conrelid = %s AND contype IN ('c', 'u', 'f', 'x')
     ORDER BY array_position('{u,x,f,c}'::text[], contype::text), conname"""
 _DOMAINS = """
@@ -66,8 +68,8 @@ def _page(connection: Connection[Any]) -> Iterator[str]:
         rules = connection.execute(_CONSTRAINTS, (oid,)).fetchall()
         if rules:
             yield from ("", "| rule | definition | in words |", "|---|---|---|")
-            for name, _, definition in rules:
-                yield f"| `{name}` | `{_cell(definition)}` | {_cell(sentence(name))} |"
+            for name, remedy, definition in rules:
+                yield f"| `{name}` | `{_cell(definition)}` | {_cell(remedy or sentence(name))} |"
     yield from ("", "## Types", "", "| type | is | meaning |", "|---|---|---|")
     for name, base, comment in connection.execute(_DOMAINS):
         yield f"| `{name}` | {base} | {_cell(comment)} |"

@@ -20,20 +20,20 @@ EXTENSION_101 = f"UPDATE extensions SET {{}} WHERE account_id = {ACME} AND exten
 
 # statement, constraint, part of the sentence
 REFUSED = [
-    ("UPDATE accounts SET name = 'Acme Inc'", "slug_form", "lower-case letters"),
-    (f"{USER} E'x\\ny', 'X')", "sip_user_form", "such as alice"),
-    (f"{USER} 'x', 'Eve; Mallory')", "label_form", "without ; ="),
-    (f"{USER} 'x', E'Eve\\r\\nVia: x')", "label_form", "control characters"),
-    (f"{USER} 'x', E'Eve\\u202e')", "label_form", "control characters"),
-    (f"{USER} 'x', 'Eve\"')", "label_form", "quotes"),
-    (f"{USER} 'x', 'Eve ${{EXTEN}}')", "label_form", "{ }"),
-    (f"{USER} 'x', ' Eve')", "label_form", "80 characters"),
-    (f"{USER} 'x', '{'x' * 81}')", "label_form", "80 characters"),
+    ("UPDATE clusters SET name = 'Acme Inc'", "clusters_name_form", "lower-case letters"),
+    (f"{USER} E'x\\ny', 'X')", "users_name_form", "such as alice"),
+    (f"{USER} 'x', 'Eve; Mallory')", "users_display_name_form", "without ; ="),
+    (f"{USER} 'x', E'Eve\\r\\nVia: x')", "users_display_name_form", "control characters"),
+    (f"{USER} 'x', E'Eve\\u202e')", "users_display_name_form", "control characters"),
+    (f"{USER} 'x', 'Eve\"')", "users_display_name_form", "quotes"),
+    (f"{USER} 'x', 'Eve ${{EXTEN}}')", "users_display_name_form", "{ }"),
+    (f"{USER} 'x', ' Eve')", "users_display_name_form", "80 characters"),
+    (f"{USER} 'x', '{'x' * 81}')", "users_display_name_form", "80 characters"),
     (f"{USER} 'x', NULL)", None, "display_name is missing: it needs a value"),
     (f"{USER} 'alice', 'Alice')", "users_name_key", "user of this name already"),
     ("UPDATE users SET permission = 'galactic'", "users_permission", "internal, national or international"),
-    ("UPDATE nodes SET weight = 0", "weight_range", "1 to 1000"),
-    ("UPDATE nodes SET address = '10.0.0.0/24'", "host_address_single", "not a network"),
+    ("UPDATE nodes SET weight = 0", "nodes_weight_form", "1 to 1000"),
+    ("UPDATE nodes SET address = '10.0.0.0/24'", "nodes_address_form", "not a network"),
     ("UPDATE nodes SET state = 'asleep'", "nodes_state", "enabled, draining or disabled"),
     ("UPDATE nodes SET kind = 'edge'", "nodes_group", "an edge has a device group"),
     (
@@ -43,7 +43,7 @@ REFUSED = [
     ),
     (
         f"INSERT INTO numbers (account_id, e164, extension_id) VALUES ({ACME}, '030 1234', 1)",
-        "e164_form",
+        "numbers_e164_form",
         "with + and country code",
     ),
     (
@@ -55,7 +55,7 @@ REFUSED = [
     (
         f"INSERT INTO devices (account_id, domain_id, name, ha1_md5, ha1_sha256) "
         f"VALUES ({ACME}, {DOMAIN}, 'x', 'my clear password', 'x')",
-        "ha1_md5_form",
+        "devices_ha1_md5_form",
         "set_device_password",
     ),
     (f"{ADDRESS}'10.213.0.31')", "trunk_addresses_overlap", "an address belongs to one trunk"),
@@ -68,12 +68,12 @@ REFUSED = [
         "trunk carrier-a contains the address of node media1",
     ),
     ("UPDATE trunks SET register = true WHERE name = 'carrier-a'", "trunks_register", "register needs"),
-    ("UPDATE trunks SET auth_user = 'x' WHERE name = 'carrier-a'", "trunks_auth", "go together"),
+    ("UPDATE trunks SET auth_user = 'x' WHERE name = 'carrier-a'", "trunks_auth", "give all three"),
     ("DELETE FROM trunks WHERE name = 'carrier-a'", "routes_trunk_fkey", "routes leave by this trunk"),
     ("DELETE FROM clusters", "nodes_cluster_fkey", "move them first"),
     ("UPDATE accounts SET country = 'XX'", "accounts_country_fkey", "no such country"),
     (f"{ROUTE}(NULL, '', {TRUNK})", "routes_key", "this route is there already"),
-    (f"{ROUTE}(NULL, '+49', {TRUNK})", "number_prefix_form", "after the +"),
+    (f"{ROUTE}(NULL, '+49', {TRUNK})", "routes_prefix_form", "after the +"),
     (
         f"{PRIVATE}{ROUTE}({ACME}, '', (SELECT id FROM trunks WHERE name = 'pbx'))",
         "routes_trunk_account",
@@ -95,7 +95,7 @@ REFUSED = [
         "emergency_routes_trunk_shared",
         "name a shared trunk",
     ),
-    (EXTENSION_101.format("on_busy = 'somewhere'"), "step_form", "extension:102"),
+    (EXTENSION_101.format("on_busy = 'somewhere'"), "extensions_on_busy_form", "extension:102"),
     (
         EXTENSION_101.format("on_busy = 'extension:999'"),
         "extensions_steps",

@@ -33,6 +33,7 @@ UNCOMMENTED = """
 CONSTRAINTS = """
     SELECT conname FROM pg_constraint
         WHERE connamespace::regnamespace::text IN ('public', 'control') AND contype NOT IN ('n', 't')
+        AND obj_description(oid, 'pg_constraint') IS NULL
     UNION
     SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
         WHERE i.indisunique AND c.relnamespace::regnamespace::text IN ('public', 'control')
@@ -40,7 +41,7 @@ CONSTRAINTS = """
 UNPINNED = """
     SELECT oid::regprocedure::text FROM pg_proc
     WHERE pronamespace::regnamespace::text IN ('public', 'control')
-        AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)
+        AND prosqlbody IS NULL AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)
 """
 
 
@@ -59,7 +60,7 @@ def test_every_object_has_a_comment(connection: psycopg.Connection) -> None:
 
 def test_every_constraint_has_a_sentence(connection: psycopg.Connection) -> None:
     found = names(connection, CONSTRAINTS)
-    assert len(found) > 100
+    assert len(found) > 50
     assert [name for name in found if sentence(name) is None] == []
 
 
