@@ -19,7 +19,7 @@ import yaml
 
 from controller.compiler.media_local import Local, local_files
 from controller.errors import InputError
-from controller.share import share_dir, templates_dir
+from controller.share import fixed_files, templates_dir
 
 
 def edge_files(variables: dict[str, Any]) -> dict[str, str]:
@@ -65,9 +65,7 @@ def kept_secret(path: Path) -> str:
 def base_files(server: str, folder: Path) -> list[Path]:
     """Copy the fixed configuration files of `kamailio` or `asterisk` into `folder`; those that were written."""
     written = []
-    for source in sorted(share_dir(server).iterdir()):
-        if source.suffix not in (".cfg", ".conf", ".sql"):
-            continue
+    for source in fixed_files(server):
         target = folder / source.name
         if not target.exists() or target.read_bytes() != source.read_bytes():
             _write(target, source.read_text(), 0o644)

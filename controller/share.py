@@ -16,3 +16,8 @@ def share_dir(name: str) -> Path:
 def templates_dir() -> Path:
     """Folder of the templates."""
     return share_dir("templates")
+
+
+def fixed_files(server: str) -> list[Path]:
+    """The fixed configuration files of `kamailio` or `asterisk`, as the package has them."""
+    return [path for path in sorted(share_dir(server).iterdir()) if path.suffix in (".cfg", ".conf", ".sql")]

@@ -107,7 +107,6 @@ def prepare(settings: Settings) -> str:
 def _prepare(settings: Settings) -> str:
     from controller.agent.state import State
     from controller.entries import Kind
-    from controller.wire.files import fingerprints
 
     done: list[str] = []
     new = not settings.state_file.exists()
@@ -118,7 +117,7 @@ def _prepare(settings: Settings) -> str:
             done.append(asyncio.run(_fill(settings, state)))
         else:
             done.append(f"holds revision {state.held()}")
-        state.put(base=json.dumps(fingerprints(settings.base_files, [settings.files])))
+        state.put(base=json.dumps(_baseline(settings)))
         if settings.kind is Kind.MEDIA:
             from controller.agent.ready import files
 
@@ -126,6 +125,24 @@ def _prepare(settings: Settings) -> str:
     finally:
         state.close()
     return f"node {settings.node}: " + ", ".join(done)
+
+
+def _baseline(settings: Settings) -> dict[str, str]:
+    """Fingerprints that the fixed files shall have: the package's files those of the package, whatever lies there.
+
+    What else lies there was rendered at the installation or is the site's: as it is now.
+    """
+    from controller.entries import Kind
+    from controller.share import fixed_files
+    from controller.wire.files import fingerprints
+
+    found = fingerprints(settings.base_files, [settings.files])
+    ours = fixed_files("kamailio" if settings.kind is Kind.EDGE else "asterisk")
+    for place in settings.base_files:
+        if any(str(place / source.name) in found for source in ours):
+            for source in ours:
+                found |= {str(place / source.name): sum_ for sum_ in fingerprints([source]).values()}
+    return found
 
 
 async def _fill(settings: Settings, state: State) -> str:

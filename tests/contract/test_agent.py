@@ -306,3 +306,38 @@ def test_prepare_fills_an_empty_node(folder: Path, control: Control) -> None:
     assert f"filled with 2 entries of revision {revision}" in prepare(settings)
     assert (folder / "files" / "acl-a.conf").read_text() == "[a]\n"
     assert f"holds revision {revision}" in prepare(settings)
+
+
+def test_a_base_file_edited_before_a_restart_is_still_noticed(folder: Path) -> None:
+    """Prepare runs before each start of the server: it must not take for granted what it finds."""
+    from controller.agent import prepare
+    from controller.install import base_files
+
+    place = folder / "etc"
+    place.mkdir()
+    base_files("asterisk", place)
+    (place / "site.conf").write_text("a")
+    settings = Settings(
+        "media1",
+        Kind.MEDIA,
+        "host=/nonexistent dbname=x",
+        folder,
+        files=place / "dialplane.d",
+        base_files=(place,),
+    )
+
+    def differing() -> set[str]:
+        prepare(settings)
+        state = State(folder / "state.db")
+        base = json.loads(state.get("base") or "")
+        state.close()
+        now = fingerprints([place])
+        return {Path(path).name for path in base.keys() | now.keys() if base.get(path) != now.get(path)}
+
+    assert differing() == set()
+    (place / "extensions.conf").write_text((place / "extensions.conf").read_text() + "; by hand\n")
+    (place / "modules.conf").unlink()
+    (place / "site.conf").write_text("b")
+    assert differing() == {"extensions.conf", "modules.conf"}
+    base_files("asterisk", place)
+    assert differing() == set()
