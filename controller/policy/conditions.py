@@ -233,10 +233,12 @@ def _max_devices(situation: Situation, condition: Condition, most: int) -> Verdi
 
 def _header(situation: Situation, _: Condition, wanted: tuple[str, str]) -> Verdict:
     name, value = wanted
-    found = next((held for one, held in situation.call.headers.items() if one.lower() == name.lower()), None)
-    if found is None:
+    found = next(
+        (held for one, held in situation.call.headers.items() if one.lower() == name.lower()), ""
+    ).strip()
+    if not found:
         return Verdict(False, f"there is no header {name}")
-    if found.strip().lower() == value.lower():
+    if found.lower() == value.lower():
         return Verdict(True, f"header {name} is {value}")
     return Verdict(False, f"header {name} is not {value}")
 

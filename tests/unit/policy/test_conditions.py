@@ -143,6 +143,12 @@ CASES: list[tuple[dict[str, Any], Any, bool, str]] = [
         "header X-Tier is not Gold",
     ),
     ({"header": ["X-Tier", "Gold"]}, OUTSIDE, False, "there is no header X-Tier"),
+    (
+        {"header": ["X-Tier", "Gold"]},
+        call("policy", "main", headers={"x-tier": ""}),
+        False,
+        "there is no header X-Tier",
+    ),
     ({"flag": "beta"}, OUTSIDE, True, "account acme has the flag beta"),
     ({"flag": "alpha"}, OUTSIDE, False, "account acme has no flag alpha"),
     # All of them have to hold; the first that does not is told.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller import escape
@@ -13,6 +13,7 @@ from controller.policy.program import MAX_LINE_BYTES, Act, Leg
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
+@example("ends in a backslash \\", "")
 def test_no_text_leaves_its_argument(first: str, second: str) -> None:
     line = Act("dp-caller", (first, second)).line
     assert "\n" not in line
