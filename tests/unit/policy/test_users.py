@@ -41,7 +41,7 @@ def test_the_first_forwarding_of_all_calls_that_holds_wins() -> None:
         "forward alice to extension 102",
     ]
     assert reasons[0][1] == "caller +49301234567 is not on list hidden"
-    assert reasons[2][1] == "a forwarding of alice for all calls"
+    assert reasons[2][1] == "it is for any caller, at any time"
     assert decided(ALICE, snapshot, EVENING)[0] == ["dp-next,s,1(voicemail:101,20)"]
     assert decided(replace(ALICE, caller=""), snapshot)[0] == ["dp-next,s,1(hangup,20)"]
 
