@@ -96,7 +96,7 @@ def _forwarded(situation: Situation, user: User, when: str, reasons: list[Step])
         verdict = _holds(situation, user, one)
         told = f"forward {user.key} to {_said(step)}{_WHEN[when]}"
         if verdict.holds:
-            reasons.append(Step("user", told, verdict.why or f"it is for any caller, at any time"))
+            reasons.append(Step("user", told, verdict.why or "it is for any caller, at any time"))
             return step
         reasons.append(Step("user", f"do not {told}", verdict.why))
     return ""
