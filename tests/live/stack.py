@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +50,33 @@ def execute(
         stdin=subprocess.DEVNULL if stdin is None else None,
     )
     return Done(" ".join(command), done.returncode, done.stdout, done.stderr)
+
+
+# Containers have no pkill. All are found before the first is signalled.
+_SIGNAL = """
+found=
+for one in /proc/[0-9]*; do
+    [ ${one#/proc/} = $$ ] && continue
+    case $(tr '\\0' ' ' <$one/cmdline) in $2) found="$found ${one#/proc/}";; esac
+done 2>/dev/null
+[ "$found" ] && kill -$1 $found
+"""
+
+
+def signal(service: str, name: str, command: str) -> None:
+    """Sends a signal to the processes of a container whose command fits the shell pattern; AssertionError: none."""
+    done = execute(service, "sh", "-c", _SIGNAL, "sh", name, command, user="root")
+    assert done.exit == 0, f"no process {command!r} in {service}: {done}"
+
+
+@contextmanager
+def frozen(service: str, command: str) -> Iterator[None]:
+    """Those processes stand still (SIGSTOP) inside the block, and go on after it."""
+    signal(service, "STOP", command)
+    try:
+        yield
+    finally:
+        signal(service, "CONT", command)
 
 
 def dialplane(*arguments: str, expect: int | None = 0, limit_s: float = 60) -> Done:

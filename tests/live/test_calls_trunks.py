@@ -7,7 +7,7 @@ import pytest
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, CARRIER, DESK1
 from tests.live.phones import Phones
-from tests.live.talk import both_hear, record, went_well
+from tests.live.talk import both_hear, record, records, went_well
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +93,31 @@ def test_emergency_over_every_limit(phones: Phones, carrier_a: Phones) -> None:
     finally:
         stack.sql("UPDATE public.accounts SET call_limit = 20 WHERE name = 'acme'")
         stack.dialplane("apply", "--yes", "--reason", "as before")
+
+
+CIRCLE = """
+INSERT INTO extensions (account_id, extension, kind, target)
+    SELECT id, '180', 'number', CASE name WHEN 'acme' THEN '+442079460102' ELSE '+4930555018' END FROM accounts;
+INSERT INTO numbers (account_id, e164, extension_id)
+    SELECT a.id, CASE a.name WHEN 'acme' THEN '+4930555018' ELSE '+442079460102' END, e.id
+    FROM accounts a JOIN extensions e ON e.account_id = a.id AND e.extension = '180'
+"""
+
+
+def test_two_accounts_that_forward_to_each_other_end_at_eight_steps(phones: Phones) -> None:
+    """The caller is refused; each call of an account has its record."""
+    since = stack.now()
+    stack.sql(CIRCLE)
+    try:
+        stack.dialplane("apply", "--yes", "--reason", "a circle")
+        leg = phones.run("call", BOB, to="180", expect=480, limit_s=20)
+        went_well(leg)
+        written = records(since, 9)
+    finally:
+        stack.sql("DELETE FROM numbers WHERE e164 IN ('+4930555018', '+442079460102')")
+        stack.sql("DELETE FROM extensions WHERE extension = '180'")
+        stack.dialplane("apply", "--yes", "--reason", "no circle")
+    assert [row["account"] for row in written] == ["acme", "globex"] * 4 + ["acme"]
+    for row in written:
+        assert row["answered_at"] is None
+        assert row["cause_text"]

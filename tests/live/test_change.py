@@ -6,6 +6,8 @@ import json
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO
 
 import pytest
 
@@ -131,7 +133,7 @@ def test_an_edited_file_is_found_and_repaired() -> None:
     assert "by hand" not in stack.execute("media1", "cat", path, user="root").out
 
 
-# Kills the agent so many ms after its state file holds the change: that is before, in and after the work on Asterisk.
+# Signals the agent so many ms after its state file holds the change: that is before, in and after the work on Asterisk.
 KILLER = """
 import os, pathlib, signal, sqlite3, sys, time
 base = sqlite3.connect("/var/lib/dialplane/state.db", isolation_level=None)
@@ -146,21 +148,29 @@ while held() == before and time.monotonic() < ends:
     time.sleep(0.0002)
 time.sleep(int(sys.argv[1]) / 1000)
 for agent in agents:
-    os.kill(agent, signal.SIGKILL)
+    os.kill(agent, signal.Signals[sys.argv[2]])
 print("killed", len(agents), "pending", base.execute("SELECT count(*) FROM pending").fetchone()[0], flush=True)
 """
+
+
+@contextmanager
+def signalled(name: str, delay_ms: int) -> Iterator[IO[str]]:
+    """The agent of media1 gets that signal so long after the next change is staged; then a line says so."""
+    seat = ["docker", "exec", "-u", "dialplane", stack.container("media1"), "/opt/dialplane/bin/python"]
+    command = [*seat, "-c", KILLER, str(delay_ms), name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killer:
+        assert killer.stdout
+        assert killer.stdout.readline() == "watching\n"
+        yield killer.stdout
 
 
 @pytest.mark.parametrize("delay_ms", [0, 1, 2, 4, 8, 20])
 def test_an_agent_killed_during_an_apply_finishes_by_itself(delay_ms: int) -> None:
     started = states()["media1"]["agent_started"]
     set_ring_time(40 + delay_ms)
-    seat = ["docker", "exec", "-u", "dialplane", stack.container("media1"), "/opt/dialplane/bin/python"]
-    with subprocess.Popen([*seat, "-c", KILLER, str(delay_ms)], stdout=subprocess.PIPE, text=True) as killer:
-        assert killer.stdout
-        assert killer.stdout.readline() == "watching\n"
+    with signalled("SIGKILL", delay_ms) as killer:
         apply("--wait", "30")
-        told = killer.stdout.readline()
+        told = killer.readline()
     print(f"after {delay_ms} ms: {told.strip()}")
     assert told.startswith("killed 1 ")
     stack.until(lambda: states()["media1"]["agent_started"] != started, "another agent", limit_s=20)
@@ -189,7 +199,7 @@ def test_a_node_that_is_down_is_said_and_catches_up_by_itself() -> None:
 @pytest.mark.parametrize(("node", "server"), [("edge1", "kamailio"), ("media1", "asterisk")])
 def test_a_server_restarted_during_an_apply_holds_what_was_meant(node: str, server: str) -> None:
     set_ring_time(37)
-    stack.execute(node, "pkill", "-9", "-x", server, user="root")
+    stack.signal(node, "KILL", f"{server} *")
     apply("--wait", "40")
     stack.until(
         lambda: stack.dialplane("verify", expect=None).exit == 0, f"{node} is in sync", limit_s=40, pause_s=1
