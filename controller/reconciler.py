@@ -1,7 +1,8 @@
 """The resident controller: one active, others standing by. Every cycle ends in one sentence.
 
-What it does: publishes safe plans by itself when told to (`--auto`), releases blocks whose time is over, and says
-what is pending. Calls and nodes do not need it: with the controller away, rows wait and everything else goes on.
+What it does: publishes safe plans by itself when told to (`--auto`), ends what is over (blocks, overrides, do not
+disturb), and says what is pending. Calls and nodes do not need it: with the controller away, rows wait and everything
+else goes on.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def cycle(connection: Connection[Any], *, auto: bool) -> str:
         sentence = f"the rows contradict each other, nothing is published: {error}"
     except StalePlan as error:
         sentence = f"somebody else published: {error}"
-    return f"{released} blocks released; {sentence}" if released else sentence
+    return f"{released}; {sentence}" if released else sentence
 
 
 def _act(connection: Connection[Any], plan: Plan, *, auto: bool) -> str:
@@ -91,7 +92,8 @@ def _act(connection: Connection[Any], plan: Plan, *, auto: bool) -> str:
     return f"revision {number} published: {show.sentence(plan)}"
 
 
-def _release(connection: Connection[Any]) -> int:
-    row = connection.execute("SELECT control.release_expired_blocks()").fetchone()
+def _release(connection: Connection[Any]) -> str:
+    """Delete what has an end that is over; what that was, in words."""
+    rows = connection.execute("SELECT what, released FROM control.release_expired()").fetchall()
     connection.commit()
-    return int(row[0]) if row and row[0] is not None else 0
+    return ", ".join(f"{released} {what}" for what, released in rows if released)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from controller.desired import decisions
 from controller.desired.model import (
     Account,
     Device,
@@ -21,7 +22,6 @@ from controller.desired.model import (
     Node,
     Number,
     Route,
-    Step,
     System,
     Trunk,
     User,
@@ -74,8 +74,11 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     """The accounts of these names, by name; a name without a row (deleted, renamed) is left out."""
     heads = connection.execute(
         """
-        SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id
-          FROM public.accounts a JOIN public.clusters c ON c.id = a.cluster_id
+        SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id,
+               coalesce(a.time_zone, k.time_zone), a.flags
+          FROM public.accounts a
+          JOIN public.clusters c ON c.id = a.cluster_id
+          JOIN public.countries k ON k.code = a.country
          WHERE a.name = ANY (%s) ORDER BY a.name""",
         (list(names),),
     ).fetchall()
@@ -88,8 +91,9 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     mailboxes = _by_account(connection, _MAILBOXES, ids)
     trunks = _by_account(connection, _TRUNKS.format(where="t.account_id = ANY (%s)"), ids)
     routes = _by_account(connection, _ROUTES.format(where="r.account_id = ANY (%s)"), ids)
+    decided = decisions.read(connection, ids)
     for identity, *head in heads:
-        name, display_name, cluster, country, language, status, call_limit, caller_id = head
+        name, display_name, cluster, country, language, status, call_limit, caller_id, zone, flags = head
         yield Account(
             name,
             display_name,
@@ -107,6 +111,9 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             mailboxes=tuple(VoicemailBox(*row) for row in mailboxes[identity]),
             trunks=tuple(_trunk(row) for row in trunks[identity]),
             routes=tuple(Route(*row) for row in routes[identity]),
+            time_zone=zone,
+            flags=tuple(flags),
+            **decided.get(identity, {}),
         )
 
 
@@ -164,9 +171,13 @@ _DEVICES = """
       LEFT JOIN public.users u ON u.id = d.user_id
      WHERE d.account_id = ANY (%s) ORDER BY d.account_id, o.name, d.name"""
 _EXTENSIONS = """
-    SELECT e.account_id, e.extension, e.kind, u.name, e.target, e.ring_time_s,
+    SELECT e.account_id, e.extension, e.kind, u.name, coalesce(e.target, p.name, g.name, m.name), e.ring_time_s,
            e.on_busy, e.on_no_answer, e.on_unregistered
-      FROM public.extensions e LEFT JOIN public.users u ON u.id = e.user_id
+      FROM public.extensions e
+      LEFT JOIN public.users u ON u.id = e.user_id
+      LEFT JOIN public.policies p ON p.id = e.policy_id
+      LEFT JOIN public.groups g ON g.id = e.group_id
+      LEFT JOIN public.menus m ON m.id = e.menu_id
      WHERE e.account_id = ANY (%s) ORDER BY e.account_id, e.extension"""
 _NUMBERS = """
     SELECT n.account_id, n.e164, e.extension
@@ -210,14 +221,9 @@ def _names(connection: Connection[Any], statement: str) -> tuple[str, ...]:
     return tuple(name for (name,) in connection.execute(statement))
 
 
-def _step(text: str) -> Step:
-    action, _, target = text.partition(":")
-    return Step(action, target or None)
-
-
 def _extension(row: Row) -> Extension:
     extension, kind, user, target, ring_time_s, *steps = row
-    return Extension(extension, kind, user, target, ring_time_s, *(_step(step) for step in steps))
+    return Extension(extension, kind, user, target, ring_time_s, *map(decisions.step, steps))
 
 
 def _trunk(row: Row) -> Trunk:

@@ -25,6 +25,7 @@ _NOUNS = {
     "registration": "trunk registration",
     "target": "targets of cluster",
     "block": "block",
+    "dnd": "do not disturb",
     "dialplan": "extension",
     "mailbox": "mailbox",
     "file": "file",

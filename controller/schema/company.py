@@ -48,7 +48,17 @@ class Company:
 
 
 # Tables written inside an account in YAML, and lists inside a row: table, list -> table, column, inherited columns.
-_IN_ACCOUNT = ("domains", "users", "devices", "extensions", "numbers", "voicemail_boxes", "trunks", "routes")
+_IN_ACCOUNT = (
+    "domains",
+    "users",
+    "devices",
+    "extensions",
+    "numbers",
+    "voicemail_boxes",
+    "trunks",
+    "routes",
+    *("caller_lists", "schedules", "groups", "menus", "policies"),
+)
 _AT_TOP = (
     "settings",
     "clusters",
@@ -67,8 +77,24 @@ _LISTS = {
         "trunk",
         {"country": "country", "number": "number"},
     ),
+    ("caller_lists", "entries"): ("caller_list_entries", "pattern", {"account": "account", "list": "name"}),
+    ("schedules", "times"): ("schedule_times", "", {"account": "account", "schedule": "name"}),
+    ("schedules", "days"): ("schedule_days", "day", {"account": "account", "schedule": "name"}),
+    ("groups", "members"): ("group_members", "user", {"account": "account", "group": "name"}),
+    ("menus", "choices"): ("menu_choices", "", {"account": "account", "menu": "name"}),
+    ("policies", "rules"): ("policy_rules", "", {"account": "account", "policy": "name"}),
+    ("users", "forwardings"): ("forwardings", "", {"account": "account", "user": "name"}),
 }
-CSV_TABLES = (*dict.fromkeys((*_AT_TOP, *_IN_ACCOUNT)), "trunk_addresses", "emergency_routes")
+# Lists whose order is that of the rows: the column that says so.
+_PLACED = {
+    "emergency_routes": "priority",
+    "group_members": "position",
+    "policy_rules": "position",
+    "forwardings": "position",
+}
+# Several words in one column: a list or a text.
+_WORDS = (("accounts", "flags"), ("schedule_times", "days"))
+CSV_TABLES = tuple(dict.fromkeys((*_AT_TOP, *_IN_ACCOUNT, *(table for table, _, _ in _LISTS.values()))))
 
 
 def read_company(path: Path) -> Company:
@@ -192,7 +218,10 @@ class _Reader:
             if (table == "accounts" and name in _IN_ACCOUNT) or (table, name) in _LISTS:
                 below.append((name, value))
             elif name in inherited:
-                self.problem(value, f"{table}: {name} is given by the account it stands in; leave it out")
+                self.problem(value, f"{table}: {name} is given by the {name} it stands in; leave it out")
+            elif (table, name) in _WORDS and isinstance(value, yaml.SequenceNode):
+                values[name] = " ".join(self.scalar(one, f"{table} {name}") or "" for one in value.value)
+                places[name] = self.where(value)
             else:
                 values[name] = self.scalar(value, f"{table} {name}")
                 places[name] = self.where(value)
@@ -210,10 +239,14 @@ class _Reader:
             return
         for place, item in enumerate(node.value):
             row = {mine: values.get(theirs) for mine, theirs in carried.items()}
-            row[column] = self.scalar(item, f"{table} {name}")
-            if target == "emergency_routes":
-                row["priority"] = str((place + 1) * 10)
-            self.company.add(Row(target, self.where(item), row))
+            if not column or isinstance(item, yaml.MappingNode):
+                self.row(target, item, row)
+            else:
+                row[column] = self.scalar(item, f"{table} {name}")
+                self.company.add(Row(target, self.where(item), row))
+            if target in _PLACED:
+                added = self.company.rows[target][-1]
+                added.values.setdefault(_PLACED[target], str((place + 1) * 10))
 
 
 def _read_folder(folder: Path) -> Company:

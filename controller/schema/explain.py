@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import psycopg
 
+from controller.schema import decision_forms
+
 _TEXT = "up to 80 characters without ; = double quotes \\ $ ` { } < > | or control characters"
 
 # Forms of values, as the comments of control.fits_*() have them: a test compares.
@@ -37,7 +39,7 @@ FORMS = {
     "country_form": "two capital letters, such as DE",
     "language_form": "a language such as de, en or en_GB",
     "email_form": "an e-mail address, such as alice@acme.example",
-    "step_form": "busy, announce, voicemail, hangup, extension:102 or number:+49301234567",
+    **decision_forms.FORMS,
 }
 
 _CHECKS = {
@@ -85,6 +87,7 @@ _NAMES = {
     "entries_pkey": "this entry is there already",
     "held_pkey": "this account is held already",
     "revisions_pkey": "somebody else published this revision: plan again",
+    **decision_forms.NAMES,
 }
 
 # (the row names something missing, something still names the row)
@@ -131,6 +134,7 @@ _REFERENCES = {
     "changes_revision_fkey": ("there is no such revision", "revisions are never deleted"),
     "revisions_base_fkey": ("there is no such revision", "revisions are never deleted"),
     "revisions_rolls_back_fkey": ("there is no such revision", "revisions are never deleted"),
+    **decision_forms.REFERENCES,
 }
 _OWNER = ("there is no such account", "rows belong to this account")
 _ROW_NUMBER = "the database numbers rows by itself: leave id out"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from controller.schema import decision_forms
 from controller.schema.explain import FORMS
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -36,7 +37,8 @@ PATTERNS = {
     "language_form": r"[a-z]{2,3}(_[A-Z]{2})?",
     "email_form": r"(?=.{1,254}\Z)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@"
     r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}",
-    "step_form": r"busy|announce|voicemail|hangup|extension:[0-9*]{1,16}|number:\+[1-9][0-9]{4,14}",
+    "word_form": r"[a-z][a-z0-9-]{0,31}",
+    **decision_forms.PATTERNS,
     "setting_name": r"[a-z][a-z0-9_]{0,31}",
     "setting_value": r"[A-Za-z0-9_.:/@+*-]{1,128}",
 }
@@ -51,12 +53,13 @@ RANGES = {
 _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
-    "kind": "user voicemail voicemail_main echo announcement number",
+    "kind": "user voicemail voicemail_main echo announcement number policy group menu",
     "state": "enabled draining disabled",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",
     "permission": "internal national international",
     "bool": "true false",
+    **decision_forms.CHOICES,
 }
 
 
@@ -97,6 +100,7 @@ _SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     ),
     "pin": (lambda value: bool(re.fullmatch("[0-9]{4,10}", value)), "4 to 10 digits"),
     "text": (lambda _: True, ""),
+    **decision_forms.SPECIAL,
 }
 _WORDS = {
     "setting_name": "lower-case letters, digits and underscores, such as zone",
@@ -123,11 +127,13 @@ def wanted(form: str, value: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The columns of a table in a company file: name -> form; `needed` ones must be there; `key` names the row."""
+    """The columns of a table in a company file: name -> form; `needed` ones must be there; `key` names the row, with
+    `absent` for a column that is not given."""
 
     columns: dict[str, str]
     needed: tuple[str, ...]
     key: str
+    absent: str = "*"
 
 
 _ACCOUNT = {"account": "slug_form"}
@@ -162,6 +168,8 @@ SHAPES: dict[str, Shape] = {
             "status": "status",
             "call_limit": "call_limit_range",
             "caller_id": "e164_form",
+            "time_zone": "time_zone_form",
+            "flags": "words",
         },
         ("name", "display_name", "cluster", "country"),
         "{name}",
@@ -232,12 +240,16 @@ SHAPES: dict[str, Shape] = {
         ("account", "mailbox", "display_name"),
         "{account}/{mailbox}",
     ),
+    **{table: Shape(*spec) for table, spec in decision_forms.TABLES.items()},
     "extensions": Shape(
         _ACCOUNT
         | {
             "extension": "dialable_form",
             "kind": "kind",
             "user": "sip_user_form",
+            "policy": "slug_form",
+            "group": "slug_form",
+            "menu": "slug_form",
             "target": "text",
             "ring_time_s": "seconds_range",
             "on_busy": "step_form",

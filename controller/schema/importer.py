@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 
 from controller.errors import BadRows
 from controller.schema.company import Company, Row, read_company
+from controller.schema.decision_forms import LISTS
 from controller.schema.explain import explain
 from controller.schema.forms import SECRET, SHAPES, wanted
 
@@ -62,7 +63,9 @@ def key_of(row: Row) -> str:
     """Natural name of the row, for messages and to find it again."""
     shape = SHAPES[row.table]
     values = {name: row.values.get(name) for name in shape.columns}
-    return shape.key.format_map({name: "*" if value is None else value for name, value in values.items()})
+    return shape.key.format_map(
+        {name: shape.absent if value is None else value for name, value in values.items()}
+    )
 
 
 class _Judge:
@@ -131,7 +134,9 @@ class _Reference:
 
     column: str
     table: str
-    match: dict[str, str]  # column of the other table in files -> column of this row
+    match: dict[
+        str, str
+    ]  # column of the other table in files -> column of this row; none: the value is its key
     statement: str
 
 
@@ -163,6 +168,21 @@ _REFERENCES = {
     "trunk": _by_name("trunk_id", "trunks", "trunk"),
     "user": _in_account("user_id", "users", "name", "user"),
     "domain": _in_account("domain_id", "domains", "name", "domain"),
+    "device": _Reference(
+        "device_id",
+        "devices",
+        {},
+        "SELECT d.id FROM public.devices AS d JOIN public.accounts AS a ON a.id = d.account_id "
+        "JOIN public.domains AS o ON o.id = d.domain_id "
+        "WHERE a.name = %(account)s AND d.name || '@' || o.name = %(device)s",
+    ),
+    "list": _in_account("list_id", "caller_lists", "name", "list"),
+    "caller_list": _in_account("caller_list_id", "caller_lists", "name", "caller_list"),
+    "caller_group": _in_account("caller_group_id", "groups", "name", "caller_group"),
+    "schedule": _in_account("schedule_id", "schedules", "name", "schedule"),
+    "group": _in_account("group_id", "groups", "name", "group"),
+    "menu": _in_account("menu_id", "menus", "name", "menu"),
+    "policy": _in_account("policy_id", "policies", "name", "policy"),
 }
 _NUMBER_EXTENSION = _in_account("extension_id", "extensions", "extension", "extension")
 _EMERGENCY_NUMBER = _Reference(
@@ -189,7 +209,29 @@ _KEYS = {
     "routes": ("account_id", "prefix", "trunk_id"),
     "emergency_numbers": ("country", "number"),
     "emergency_routes": ("emergency_number_id", "trunk_id"),
+    "caller_lists": ("account_id", "name"),
+    "caller_list_entries": ("account_id", "list_id", "pattern"),
+    "schedules": ("account_id", "name"),
+    "schedule_times": (
+        "account_id",
+        "schedule_id",
+        "days",
+        "from_time",
+        "to_time",
+        "from_date",
+        "to_date",
+    ),
+    "schedule_days": ("account_id", "schedule_id", "day", "from_time"),
+    "groups": ("account_id", "name"),
+    "group_members": ("account_id", "group_id", "user_id", "device_id", "number"),
+    "menus": ("account_id", "name"),
+    "menu_choices": ("account_id", "menu_id", "digits"),
+    "policies": ("account_id", "name"),
+    "policy_rules": ("account_id", "policy_id", "position"),
+    "forwardings": ("account_id", "user_id", "position"),
 }
+# Rows with steps: what they lead to may come later in the file, so they are judged at the end.
+_STEPS = ("groups", "menus", "menu_choices", "policies", "policy_rules", "forwardings")
 
 
 _REQUIRED = """
@@ -225,6 +267,8 @@ class _Load:
             identity = self._write(row)
             if identity is not None and row.table == "extensions":
                 rules.append((row, "SELECT control.check_extension(%s)", identity))
+            elif identity is not None and row.table in _STEPS:
+                rules.append((row, f"SELECT control.check_steps('{row.table}', %s)", identity))
             elif identity is not None and row.table in ("routes", "emergency_routes"):
                 trunk = self.ids[("trunks", str(row.values["trunk"]))]
                 rules.append((row, "SELECT control.check_trunk(%s)", trunk))
@@ -276,24 +320,30 @@ class _Load:
             if name in skipped:
                 continue
             if name not in references:
-                columns[name] = value
+                listed = SHAPES[row.table].columns[name] in LISTS
+                columns[name] = value.split() if value is not None and listed else value
             elif value is not None:
                 identity = self._id(row, name, references[name])
                 missing = missing or identity is None
                 columns[references[name].column] = identity
             else:
                 columns[references[name].column] = None
-        if row.table in ("trunks", "routes"):
-            columns.setdefault("account_id", None)
+        for name in _KEYS[row.table]:
+            columns.setdefault(name, None)
         if row.table == "extensions" and columns.get("kind") is None:
-            columns["kind"] = "user"
+            kinds = [kind for kind in ("policy", "group", "menu") if row.values.get(kind)]
+            columns["kind"] = kinds[0] if kinds else "user"
         return None if missing else columns
 
     def _id(self, row: Row, name: str, reference: _Reference) -> int | None:
         named = {theirs: row.values.get(mine) for theirs, mine in reference.match.items()}
         target = SHAPES[reference.table].key
-        key = target.format_map(
-            {column: named.get(column) or "*" for column in SHAPES[reference.table].columns}
+        key = (
+            target.format_map(
+                {column: named.get(column) or "*" for column in SHAPES[reference.table].columns}
+            )
+            if named
+            else str(row.values[name])
         )
         if (reference.table, key) in self.failed:
             self.failed.add((row.table, key_of(row)))

