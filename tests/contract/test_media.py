@@ -195,7 +195,9 @@ async def test_a_server_that_boots_is_away_and_nobody_waits_for_it(
     media.fake.booted.clear()
     monkeypatch.setattr(media.server, "connect_s", 0.01)
     for said in await asyncio.gather(
-        *(media.server.started() for _ in range(3)), media.server.read("flag", ["a/b"]), return_exceptions=True
+        *(media.server.started() for _ in range(3)),
+        media.server.read("flag", ["a/b"]),
+        return_exceptions=True,
     ):
         assert isinstance(said, NodeUnreachable)
         assert "starting" in str(said)
