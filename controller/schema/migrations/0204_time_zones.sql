@@ -79,7 +79,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM public.countries AS c WHERE c.time_zone = NEW.time_zone)
         AND NOT EXISTS (SELECT FROM pg_timezone_names AS z WHERE z.name = NEW.time_zone)
     THEN
-        RAISE EXCEPTION '% %: there is no time zone %', TG_TABLE_NAME, NEW.name, NEW.time_zone
+        RAISE EXCEPTION 'there is no time zone % (% %)', NEW.time_zone, TG_TABLE_NAME, NEW.name
             USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = TG_TABLE_NAME, COLUMN = 'time_zone',
                   CONSTRAINT = TG_TABLE_NAME || '_time_zone',
                   HINT = 'Write it as IANA does, such as Europe/Berlin: SELECT name FROM pg_timezone_names.';
