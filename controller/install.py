@@ -40,7 +40,7 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
         autoescape=False,  # noqa: S701  configuration, not HTML: the values are the operator's own
     )
     values = known | variables
-    return {name: environment.get_template(f"{name}.j2").render(values) for name in ("local.cfg", "tls.cfg")}
+    return {name: environment.get_template(f"{name}.j2").render(values) for name in ("local.cfg", "tls.cfg", "default")}
 
 
 def _write(path: Path, content: str, mode: int) -> None:
@@ -90,11 +90,23 @@ def main() -> None:
 @click.option(
     "--configuration", type=click.Path(path_type=Path), default=Path("/etc/kamailio"), show_default=True
 )
+@click.option(
+    "--service-file",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/default/kamailio"),
+    show_default=True,
+    help="What Debian's unit starts Kamailio with; written with --base.",
+)
 @click.option("--set", "more", multiple=True, metavar="NAME=YAML", help="One variable.")
 def edge(
-    base: bool, address: str, variables: Path | None, configuration: Path, more: tuple[str, ...]
+    base: bool,
+    address: str,
+    variables: Path | None,
+    configuration: Path,
+    service_file: Path,
+    more: tuple[str, ...],
 ) -> None:
-    """Files of an edge: local.cfg, tls.cfg, the store of registrations.
+    """Files of an edge: local.cfg, tls.cfg, the memory Kamailio starts with, the store of registrations.
 
     \b
     Example:
@@ -113,8 +125,12 @@ def edge(
         "advertised": f"{address}:5060",
     }
     values = own | values
-    for name, content in edge_files(values).items():
+    files = edge_files(values)
+    service = files.pop("default")
+    for name, content in files.items():
         _write(configuration / name, content, 0o644)
+    if base:
+        _write(service_file, service, 0o644)
     store = Path(values.get("location_db", "/var/lib/kamailio/location.db"))
     store.parent.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(store) as connection:

@@ -23,10 +23,15 @@ def test_an_edge_gets_its_files_and_an_empty_store_of_registrations(tmp_path: Pa
         "198.51.100.1",
         "--configuration",
         str(tmp_path),
+        "--service-file",
+        str(tmp_path / "default"),
         "--set",
         f"location_db={store}",
+        "--set",
+        "shm_mb=1024",
     )
     install(*words)
+    assert "SHM_MEMORY=1024\n" in (tmp_path / "default").read_text()
     assert "198.51.100.1" in (tmp_path / "local.cfg").read_text()
     assert (tmp_path / "kamailio.cfg").exists()
     assert not (tmp_path / "entrypoint.sh").exists()
