@@ -171,13 +171,14 @@ _DEVICES = """
       LEFT JOIN public.users u ON u.id = d.user_id
      WHERE d.account_id = ANY (%s) ORDER BY d.account_id, o.name, d.name"""
 _EXTENSIONS = """
-    SELECT e.account_id, e.extension, e.kind, u.name, coalesce(e.target, p.name, g.name, m.name), e.ring_time_s,
-           e.on_busy, e.on_no_answer, e.on_unregistered
-      FROM public.extensions e
-      LEFT JOIN public.users u ON u.id = e.user_id
-      LEFT JOIN public.policies p ON p.id = e.policy_id
-      LEFT JOIN public.groups g ON g.id = e.group_id
-      LEFT JOIN public.menus m ON m.id = e.menu_id
+    SELECT e.account_id, e.extension, e.kind, u.name,
+           CASE e.kind
+               WHEN 'policy' THEN (SELECT p.name FROM public.policies p WHERE p.id = e.policy_id)
+               WHEN 'group' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
+               WHEN 'menu' THEN (SELECT m.name FROM public.menus m WHERE m.id = e.menu_id)
+               ELSE e.target
+           END, e.ring_time_s, e.on_busy, e.on_no_answer, e.on_unregistered
+      FROM public.extensions e LEFT JOIN public.users u ON u.id = e.user_id
      WHERE e.account_id = ANY (%s) ORDER BY e.account_id, e.extension"""
 _NUMBERS = """
     SELECT n.account_id, n.e164, e.extension
