@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 
 from controller.compiler.media_templates import render
 from controller.compiler.numbering import numbering
-from controller.desired.model import Account, Extension, Route, Step, System, Trunk
+from controller.desired.model import (
+    Account,
+    Extension,
+    Forwarding,
+    Group,
+    Menu,
+    Route,
+    Step,
+    System,
+    Trunk,
+)
 from controller.errors import TemplateError
 from controller.escape import Raw, name
 
@@ -22,6 +32,9 @@ from controller.escape import Raw, name
 MAX_LINE_BYTES = 900
 _MAX_DEVICES_BYTES = 600
 _MAX_NAME = 80
+_INVALID_SOUND = "pbx-invalid"
+# What a caller of a menu may dial there: people, and what leads to people. dp-menu knows them by their applications.
+_DIALLED_IN_MENUS = frozenset(("user", "voicemail", "group", "policy", "menu"))
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _CONTEXT = re.compile(r"\[([A-Za-z0-9._-]+)\]").fullmatch
@@ -136,7 +149,8 @@ class _Caller(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """An extension; `more`: devices that found no room in `devices`."""
+    """An extension; `more`: devices that found no room in `devices`; `decided`: a decision is asked for first, and
+    without one the call goes to step `instead`, if there is one."""
 
     extension: Raw
     kind: str
@@ -148,7 +162,48 @@ class _Line(NamedTuple):
     on_no_answer: Raw
     on_busy: Raw
     on_unregistered: Raw
-    target: str
+    target: Raw | str
+    decided: bool = False
+    instead: Raw = Raw("")
+
+
+class _Group(NamedTuple):
+    """A group as it rings without a decision."""
+
+    key: Raw
+    name: Raw
+    prefix: str | None
+    more: list[Raw]
+    legs: Raw
+    ring_time_s: int
+    flags: str
+    on_no_answer: Raw
+    on_busy: Raw
+    on_nobody: Raw
+
+
+class _Choice(NamedTuple):
+    """`more`: longer entries begin with these digits, so wait for them."""
+
+    digits: Raw
+    step: Raw
+    more: bool
+
+
+class _Menu(NamedTuple):
+    """A menu; `longest`: digits of the longest entry; `invalid`: a sound."""
+
+    key: Raw
+    name: Raw
+    greeting: str
+    timeout_s: int
+    tries: int
+    invalid: str
+    longest: int
+    direct_dial: str
+    on_timeout: Raw
+    on_invalid: Raw
+    choices: list[_Choice]
 
 
 def render_account(account: Account, system: System) -> str:
@@ -165,6 +220,9 @@ def render_account(account: Account, system: System) -> str:
     for extension in account.extensions:
         if extension.kind == "user":
             shown.setdefault(extension.user, extension.extension)
+    forwardings: dict[str, list[Forwarding]] = {}
+    for one in account.forwardings:
+        forwardings.setdefault(one.user, []).append(one)
     trunks = {one.name: one for one in (*system.trunks, *account.trunks)} if account.routes else {}
     return render(
         "account.conf.j2",
@@ -194,9 +252,25 @@ def render_account(account: Account, system: System) -> str:
             "trunks": _trunk_caller_ids(account.trunks),
             "mailboxes": [(box.mailbox, box.pin_digest) for box in account.mailboxes],
             "extensions": [
-                _line(one, users[one.user].permission if one.user else "internal", ringing, boxes)
+                _line(
+                    one,
+                    users[one.user].permission if one.user else "internal",
+                    ringing,
+                    boxes,
+                    forwardings.get(one.user or "", ()),
+                )
                 for one in account.extensions
             ],
+            "owners": [
+                (name(data_key(device.aor)), users[device.user].permission)
+                for device in account.devices
+                if account.deciding and device.enabled and device.user and users[device.user].enabled
+            ],
+            "groups": [_group(one, ringing, account) for one in account.groups],
+            "policies": [
+                (_key(one.name), name(one.name), _step(one.otherwise, "")) for one in account.policies
+            ],
+            "menus": [_menu(one, account) for one in account.menus],
             "numbers": [(name(one.e164), name(one.extension)) for one in account.numbers],
             "routes": routes(account.routes, trunks),
         },
@@ -204,13 +278,22 @@ def render_account(account: Account, system: System) -> str:
 
 
 def _line(
-    one: Extension, permission: str, ringing: dict[str, list[str]], boxes: dict[str | None, str]
+    one: Extension,
+    permission: str,
+    ringing: dict[str, list[str]],
+    boxes: dict[str | None, str],
+    forwardings: Iterable[Forwarding],
 ) -> _Line:
     *more, devices = _chunks(ringing.get(one.user, ())) if one.user else [Raw("")]
     mailbox = boxes.get(one.user, one.extension) if one.user else one.extension
     extension = name(one.extension)
     if extension[0] in "_:":
         raise TemplateError(f"extension {extension!r}: `_` would make it a pattern, `:` data")
+    # What holds for every caller at any time; the rest takes a decision.
+    plain: dict[str, Step] = {}
+    for forwarding in forwardings:
+        if forwarding.caller_list is None and forwarding.schedule is None:
+            plain.setdefault(forwarding.condition, forwarding.step)
     return _Line(
         extension,
         one.kind,
@@ -219,11 +302,77 @@ def _line(
         one.ring_time_s,
         more,
         devices,
-        _step(one.on_no_answer, mailbox),
-        _step(one.on_busy, mailbox),
-        _step(one.on_unregistered, mailbox),
-        one.target or (mailbox if one.kind == "voicemail" else ""),
+        _step(plain.get("no_answer", one.on_no_answer), mailbox),
+        _step(plain.get("busy", one.on_busy), mailbox),
+        _step(plain.get("unregistered", one.on_unregistered), mailbox),
+        _key(one.target or "")
+        if one.kind in ("group", "policy", "menu")
+        else one.target or (mailbox if one.kind == "voicemail" else ""),
+        bool(forwardings),
+        _step(plain["always"], mailbox) if "always" in plain else Raw(""),
     )
+
+
+def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Group:
+    """All members at once: those who ring for every caller at any time, or if there are none, all."""
+    enabled = {device.aor for device in account.devices if device.enabled}
+    members = [one for one in group.members if one.caller_list is None and one.schedule is None]
+    legs: dict[str, int] = {}
+    for one in members or group.members:
+        for leg in (
+            ringing.get(one.user, ())
+            if one.user
+            else [one.number or ""]
+            if one.number
+            else {one.device or ""} & enabled
+        ):
+            delay_s = one.delay_s if group.strategy == "all" and one.delay_s < group.ring_time_s else 0
+            legs[leg] = min(delay_s, legs.get(leg, delay_s))
+    *more, last = _chunks(name(f"{leg}~{delay_s}" if delay_s else leg) for leg, delay_s in legs.items())
+    return _Group(
+        _key(group.name),
+        name(group.name),
+        group.caller_name_prefix,
+        more,
+        last,
+        group.ring_time_s,
+        ("s" if group.skip_busy else "")
+        + ("c" if group.confirm and any(leg[0] == "+" for leg in legs) else ""),
+        _step(group.on_no_answer, ""),
+        _step(group.on_busy, ""),
+        _step(group.on_nobody, ""),
+    )
+
+
+def _menu(menu: Menu, account: Account) -> _Menu:
+    extensions = [
+        one.extension for one in account.extensions if menu.direct_dial and one.kind in _DIALLED_IN_MENUS
+    ]
+    entered = [*(one.digits for one in menu.choices), *extensions]
+    return _Menu(
+        _key(menu.name),
+        name(menu.name),
+        menu.greeting,
+        menu.timeout_s,
+        menu.tries,
+        menu.invalid_sound or _INVALID_SOUND,
+        max(map(len, entered), default=1),
+        "1" if menu.direct_dial else "",
+        _step(menu.on_timeout, ""),
+        _step(menu.on_invalid, ""),
+        [
+            _Choice(
+                name(one.digits),
+                _step(one.step, ""),
+                any(other != one.digits and other.startswith(one.digits) for other in entered),
+            )
+            for one in menu.choices
+        ],
+    )
+
+
+def _key(text: str) -> Raw:
+    return name(data_key(text))
 
 
 def _chunks(devices: Iterable[str]) -> list[Raw]:

@@ -8,6 +8,7 @@ import pytest
 
 from controller.compiler import dialplan
 from tests.media import company
+from tests.media.decided import DECIDED, Agi
 from tests.media.node import MediaNode, image
 from tests.media.peer import Edge
 
@@ -41,8 +42,9 @@ def the_edge(media: MediaNode) -> Edge:
             **dialplan.shared_dialplan(system),
             **dialplan.account_dialplan(company.ACME, system),
             **dialplan.account_dialplan(company.SMALL, system),
+            **dialplan.account_dialplan(DECIDED, system),
         },
-        dialplan.mailboxes(company.ACME),
+        {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},
         dialplan.media_files(system),
     )
     media.start()
@@ -57,3 +59,14 @@ def edge(the_edge: Edge) -> Iterator[Edge]:
         if leg.responses and not leg.requests and any(one.code == 200 for one in leg.responses):
             leg.bye()
     the_edge.reset()
+
+
+@pytest.fixture
+def agi(media: MediaNode, edge: Edge) -> Iterator[Agi]:
+    """Decides what the test says; where it is not used, nothing listens."""
+    server = Agi(media)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

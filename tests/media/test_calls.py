@@ -174,7 +174,7 @@ def test_hostile_text_stays_text(edge: Edge, media: MediaNode) -> None:
     caller = next(
         line.split()[0]
         for line in media.cli("core show channels").splitlines()
-        if "from-edge" in line or "dp-user" in line
+        if "from-edge" in line or "dp-dial" in line
     )
     assert "Language: de" in media.cli(f"core show channel {caller}")
     leg.bye()
