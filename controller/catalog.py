@@ -51,7 +51,6 @@ TABLES: dict[tuple[str, str], Table] = {
         Table(_E, "target", _O, *_HTABLE, "cluster: the media nodes that take calls now"),
         Table(_E, "block", _O, *_HTABLE, "what may not call or be called"),
         Table(_E, "dnd", _O, *_HTABLE, "user who does not want to be disturbed"),
-        Table(_E, "dnd", _O, *_HTABLE, "user who does not want to be disturbed"),
         Table(_M, "dialplan", _C, *_DIALPLAN, "one extension of one context"),
         Table(_M, "mailbox", _C, "row in the node's SQLite file", "1 row, calls kept", "voicemail box"),
         Table(

@@ -49,18 +49,21 @@ def ami_of(settings: Settings, events: str) -> Ami:
 
 def calls_of(settings: Settings) -> CallService:
     """What the agent does about calls, on connections of its own: records, commands, lamps."""
+    from controller.calls.registrations import Registrations
     from controller.calls.service import CallService
     from controller.entries import Kind
     from controller.wire.jsonrpc import JsonRpc
 
     edge = settings.kind is Kind.EDGE
+    rpc = JsonRpc(settings.rpc_socket) if edge else None
     return CallService(
         node=settings.node,
         dsn=settings.database,
         spool=settings.spool,
         state=settings.state,
         ami=None if edge else ami_of(settings, "call,system"),
-        rpc=JsonRpc(settings.rpc_socket) if edge else None,
+        rpc=rpc,
+        registrations=Registrations(settings.node, rpc, settings.location) if rpc is not None else None,
     )
 
 

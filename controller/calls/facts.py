@@ -14,9 +14,12 @@ from typing import Any
 LINKED = "linked:"
 #: `call_id` of facts about a server, not a call.
 NODE = "node:"
+#: `call_id` of facts about the registration of a device: no call either, and nothing that is stored as an event.
+DEVICE = "device:"
 RESTART = "restart"
 GONE = "gone"
 EDGE_EVENTS = frozenset(("start", "answered", "end", "failed"))
+REGISTRATION_EVENTS = frozenset(("registered", "gone"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ def parse(line: bytes, node: str, file_id: str, position: int) -> Fact:
         if event == "USER_DEFINED":
             event = str(said.get("eventname") or event)
         call = call or f"{LINKED}{node}/{said['linkedid']}"
+    elif "aor" in said:
+        event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, DEVICE + str(said["aor"])
+        if event not in REGISTRATION_EVENTS or "@" not in call:
+            raise ValueError(f"event {event!r} of {call!r} is none of a registration")
     else:
         event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, str(said["call"])
         if event not in EDGE_EVENTS or not call:

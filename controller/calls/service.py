@@ -1,4 +1,4 @@
-"""The call half of an agent: spool to records, commands to the server, lamps. Runs until cancelled.
+"""The call half of an agent: spool to records and registrations, commands to the server, lamps. Runs until cancelled.
 
     service = CallService(node="media1", dsn=dsn, spool=Path("/var/spool/dialplane/calls"), state=folder, ami=ami)
     await service.run()
@@ -16,8 +16,9 @@ from pathlib import Path
 
 from controller.calls import store
 from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Result, Rpc, run
-from controller.calls.facts import Fact, gone, restart
+from controller.calls.facts import DEVICE, Fact, gone, restart
 from controller.calls.mwi import Lamps
+from controller.calls.registrations import Registrations
 from controller.calls.spool import Spool
 from controller.calls.table import CallTable
 from controller.errors import DatabaseError, NodeError
@@ -42,6 +43,7 @@ class CallService:
         state: Path,
         ami: Ami | None = None,
         rpc: Rpc | None = None,
+        registrations: Registrations | None = None,
         ship_interval_s: float = 1,
     ) -> None:
         """`state`: folder of the agent for `spool.json`."""
@@ -51,6 +53,7 @@ class CallService:
         self._ami, self._rpc = ami, rpc
         self._started_at: dt.datetime | None = None
         self._edge: EdgeCommands | None = None
+        self._registrations = registrations
         self._look_at = 0.0
         self._missing: set[tuple[str, str, str]] = set()
         self._restarts: list[Fact] = []
@@ -80,6 +83,8 @@ class CallService:
                     group.create_task(self._again("AMI", self._connect, 2))
                 if self._rpc is not None:
                     group.create_task(self._again("edge", self._watch_edge, _WATCH_S))
+                if self._registrations is not None:
+                    group.create_task(self._again("registrations", self._registered, 1))
         finally:
             for task in self._running:
                 task.cancel()
@@ -128,13 +133,21 @@ class CallService:
         """Ship what is there; the number of facts."""
         count = 0
         for file_id, position, facts in self.spool.batches():
-            await store.ship(connection, facts)
+            devices = [one for one in facts if one.call_id.startswith(DEVICE)]
+            await store.ship(connection, [one for one in facts if not one.call_id.startswith(DEVICE)])
+            if self._registrations is not None:
+                self._registrations.heard(devices)
             self.spool.shipped(file_id, position)
             count += len(facts)
         while self._restarts:
             await store.ship(connection, self._restarts[:1])
             del self._restarts[0]
         return count
+
+    async def _registered(self) -> None:
+        assert self._registrations is not None  # noqa: S101 - started for edges only
+        async with store.connect(self._dsn) as connection:
+            await self._registrations.follow(connection)
 
     def server_started(self, uptime_s: float, now: dt.datetime) -> None:
         """The server says how long it has been up. A new start ends the calls it carried before.

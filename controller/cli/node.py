@@ -69,6 +69,7 @@ def show(name: str, form: str) -> None:
     with database() as connection:
         newest = store.newest(connection)
         found = {one.node: one for one in wait.states(connection)}
+        registered = nodes.registered(connection, name)
     if name not in found:
         raise InputError(f"there is no node {name}; there are: {', '.join(found) or 'none'} (table nodes)")
     data: dict[str, Any] = {
@@ -76,6 +77,8 @@ def show(name: str, form: str) -> None:
         "is": found[name].sentence(newest),
         "newest_revision": newest,
     }
+    if found[name].kind == "edge":
+        data["registered_devices"] = registered
     document(form, (f"{label.replace('_', ' '):<18} {value}" for label, value in data.items()), data)
 
 

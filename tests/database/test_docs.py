@@ -36,6 +36,5 @@ def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
     # What is live at commit is published by the rows' own triggers.
     assert held == [
         ("block", "account:acme:+88213", "fraud"),
-        ("flag", "dnd/acme/alice", "1"),
         ("target", "c1", "media1=198.51.100.21:5060,5"),
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.database.conftest import database, new_database, postgresql  # noqa: F401 - fixtures
 from tests.edge.edge import Edge, image, seed
 from tests.edge.phone import Endpoint
 
@@ -62,6 +63,7 @@ def company(net: str) -> dict[str, dict[str, str]]:
         "emergency": {"DE:112": "1"},
         "target": {"c1": f"media1={net}.21:5060,10"},
         "block": {},
+        "dnd": {},
     }
 
 
@@ -129,6 +131,7 @@ def clean(edge: Edge, net: str) -> None:
     """One target, nothing down, nothing blocked, before each test."""
     edge.rpc("htable.flush", "down")
     edge.rpc("htable.flush", "block")
+    edge.rpc("htable.flush", "dnd")
     edge.put("target", "c1", f"media1={net}.21:5060,10")
 
 

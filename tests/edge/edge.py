@@ -205,4 +205,14 @@ class Edge:
             for path in sorted((self.home / "spool").glob("edge_*.jsonl"))
             for line in path.read_text().splitlines()
         ]
-        return [one for one in lines if call in (None, one["call"])]
+        return [one for one in lines if "call" in one and call in (None, one["call"])]
+
+    def registrations(self, aor: str) -> list[tuple[str, str]]:
+        """(event, reason) of what was written of the contacts of that address of record, in order."""
+        time.sleep(0.1)
+        lines = [
+            json.loads(line)
+            for path in sorted((self.home / "spool").glob("edge_*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+        return [(one["event"], one["reason"]) for one in lines if one.get("aor") == aor]

@@ -290,8 +290,9 @@ class Endpoint:
         via: str | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         body: str = "",
+        contact: bool = True,
     ) -> Message:
-        """Sends a request and returns it as sent."""
+        """Sends a request and returns it as sent. `contact`: with its own, unless `headers` have one."""
         lines = [
             ("Via", via or self.via()),
             ("Max-Forwards", "70"),
@@ -299,7 +300,7 @@ class Endpoint:
             ("To", to or f"<{uri}>"),
             ("Call-ID", call_id or uuid.uuid4().hex),
             ("CSeq", f"{cseq} {method}"),
-            ("Contact", f"<{self.contact}>"),
+            *([("Contact", f"<{self.contact}>")] if contact else []),
             *headers,
             ("Content-Length", str(len(body.encode()))),
         ]
