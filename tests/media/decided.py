@@ -63,7 +63,7 @@ DECIDED = Account(
         Extension("104", "user", "dora", None, 3, BUSY, HANGUP, HANGUP),
         _to("600", "group", "sales-1"), _to("601", "group", "empty"), _to("602", "group", "mobile"),
         _to("610", "policy", "main"), _to("700", "menu", "main-1"), _to("701", "menu", "sub"),
-        _to("702", "menu", "round"),
+        _to("702", "menu", "round"), _to("703", "menu", "broken"),
         Extension("*43", "echo", None, None, 20, HANGUP, HANGUP, HANGUP),
     ),
     numbers=(Number(OWN, "600"),),
@@ -89,6 +89,7 @@ DECIDED = Account(
             ),
         ),
         Menu("sub", "vm-goodbye", 2, 1, "beep", HANGUP, BUSY, False, (MenuChoice("9", Step("menu", "main-1")),)),
+        Menu("broken", "not-there", 5, 1, None, HANGUP, BUSY, False, (MenuChoice("9", Step("menu", "main-1")),)),
         Menu("round", "beep", 1, 1, None, Step("menu", "round"), HANGUP, False),
     ),
 )  # fmt: skip
