@@ -82,6 +82,24 @@ stdout_logfile=/dev/stdout
 stdout_logfile_maxbytes=0
 redirect_stderr=true
 END
+  # Decisions for the calls of a media node. It reads the agent's state file, so it is the agent's user.
+  if [ "$server" = asterisk ]; then
+    cat >>/run/supervisord.conf <<END
+
+[program:agi]
+command=dialplane agi serve
+user=dialplane
+umask=007
+priority=3
+stopwaitsecs=10
+autorestart=true
+startretries=1000
+environment=HOME="$HOME"
+stdout_logfile=/dev/stdout
+stdout_logfile_maxbytes=0
+redirect_stderr=true
+END
+  fi
   exec supervisord -c /run/supervisord.conf
 }
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "rpc": "node",
     "try": "trial",
     "agent": "service",
+    "agi": "agi",
     "controller": "service",
     "completion": "service",
 }

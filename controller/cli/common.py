@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import sys
 import traceback
@@ -32,6 +33,13 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 def say(message: str) -> None:
     """A log or progress line, on stderr."""
     stderr.print(message, markup=False)
+
+
+def log_to_stderr() -> None:
+    """The log of a resident process."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
 
 
 class Group(click.Group):

@@ -16,6 +16,15 @@ from controller.revision import store, wait
 from controller.schema.database import connect
 from controller.schema.migrate import pending
 
+# An AGI server says every 5 s that it lives.
+_AGI_SILENT_S = 20
+_AGI = """
+SELECT n.name, CASE WHEN s.heard_at > now() - make_interval(secs => %s) THEN 1 END, s.error, s.decisions, s.failures
+  FROM public.nodes AS n JOIN public.clusters AS c ON c.id = n.cluster_id
+  LEFT JOIN control.agi_state AS s ON s.node = n.name
+ WHERE EXISTS (SELECT FROM control.entries AS e WHERE e.kind = 'media' AND e.scope = c.name AND e.tbl = 'policy')
+ ORDER BY n.name"""
+
 
 class Finding(NamedTuple):
     """One thing looked at. `remedy` is empty when it is as it should be."""
@@ -89,6 +98,20 @@ def _nodes(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding(f"node {state.node}", state.sentence(newest) + drift, remedy)
 
 
+def _agi(connection: Connection[Any]) -> Iterator[Finding]:
+    """Media nodes whose accounts decide: does the AGI server there answer."""
+    for node, heard, error, decisions, failures in connection.execute(_AGI, (_AGI_SILENT_S,)):
+        about = f"decisions on {node}"
+        remedy = f"systemctl status dialplane-agi on {node}; meanwhile calls go on by their fallback"
+        if heard is None:
+            yield Finding(about, f"no AGI server heard of for {_AGI_SILENT_S} s", remedy)
+        elif error:
+            yield Finding(about, f"the AGI server cannot decide: {error}", remedy)
+        else:
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
+            yield Finding(about, f"{decisions} made" + (f", not made: {told}" if told else ""))
+
+
 def _rows(connection: Connection[Any]) -> Iterator[Finding]:
     wanting = notes(read.system(connection))
     for note in wanting:
@@ -118,4 +141,4 @@ def _held(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding(name, f"held back by rollback {revision}", "correct its rows, then dialplane apply")
 
 
-_CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (_nodes, _rows, _waiting, _held)
+_CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (_nodes, _agi, _rows, _waiting, _held)

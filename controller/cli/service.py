@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 
 import click
 
 from controller import install
-from controller.cli.common import Group, chosen_url
-
-
-def _log() -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s"
-    )
+from controller.cli.common import Group, chosen_url, log_to_stderr
 
 
 @click.group("agent", cls=Group)
@@ -37,7 +29,7 @@ def prepare() -> None:
     from controller.agent import prepare as run
     from controller.agent.settings import from_environment
 
-    _log()
+    log_to_stderr()
     click.echo(run(from_environment()))
 
 
@@ -52,7 +44,7 @@ def agent_run() -> None:
     from controller.agent import run
     from controller.agent.settings import from_environment
 
-    _log()
+    log_to_stderr()
     asyncio.run(run(from_environment()))
 
 
@@ -74,7 +66,7 @@ def controller_run(auto: bool) -> None:
     """
     from controller import reconciler
 
-    _log()
+    log_to_stderr()
     reconciler.run(chosen_url(), auto=auto)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 REGISTRY = {
     "invite_per_second": "tests.bench.invite",
     "register_per_second": "tests.bench.register",
+    "agi": "tests.bench.agi",
     "start_of_the_command": "tests.bench.command",
     "fill_empty_edge": "tests.bench.fill_edge",
     "compile_from_nothing": "tests.bench.compile",

@@ -23,6 +23,8 @@ IMPURE = {
     "os",
 }
 PSYCOPG_ROOMS = ("desired", "revision", "schema")
+# A call waits for it: of the rooms, only what decides and what speaks AGI.
+AGI_ROOMS = {"controller.agi", "controller.policy", "controller.wire", "controller.errors"}
 # Files outside those rooms that may speak SQL to PostgreSQL.
 PSYCOPG_FILES = {
     "pipeline.py",
@@ -74,6 +76,8 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
             for name in imports
             if name in {f"controller.{other}" for other in ("wire", "agent", "revision")}
         }
+    if room == "agi":
+        assert {name for name in imports if name.startswith("controller.")} <= AGI_ROOMS
     if "panoramisk" in imports or "asterisk" in imports:
         assert room == "wire"
     if "psycopg" in imports and room not in PSYCOPG_ROOMS:

@@ -1,0 +1,76 @@
+"""The AGI server beside a media node: calls ask it what to do, and go on without it when it is away.
+
+`run(settings)` is the resident process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.agent.settings import Settings
+    from controller.agi.decide_app import App
+    from controller.agi.server import Server
+    from controller.agi.store import Store
+
+REPORT_S = 5.0
+log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, port: int) -> None:
+    """Answer calls until SIGTERM or SIGINT; then let open exchanges end."""
+    from controller.agi.decide_app import App
+    from controller.agi.entries import Entries
+    from controller.agi.live import Live
+    from controller.agi.server import Failures, Server
+    from controller.agi.store import Store
+
+    entries, store, failures = (
+        Entries(settings.state_file),
+        Store(settings.database, settings.node),
+        Failures(),
+    )
+    app = App(entries, Live(store), lambda: datetime.now(UTC), failures.error)
+    server = Server(app, failures=failures, port=port)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await server.start()
+    background = [
+        asyncio.create_task(store.run()),
+        asyncio.create_task(_report(settings.node, server, app, store)),
+    ]
+    try:
+        await stopping.wait()
+        await server.stop()
+    finally:
+        for task in background:
+            task.cancel()
+        for task in background:
+            with suppress(asyncio.CancelledError):
+                await task
+        entries.close()
+
+
+async def _report(node: str, server: Server, app: App, store: Store) -> None:
+    """Ask ourselves as Asterisk would, and say that it was answered."""
+    from controller.agi.store import Report
+    from controller.errors import DatabaseError, NodeError
+    from controller.wire import agi_caller
+
+    started = datetime.now(UTC)
+    while True:
+        try:
+            said = await agi_caller.ask("127.0.0.1", server.port, "ping", ())
+            why = said.variables.get("DP_WHY")
+            await store.report(Report(node, started, app.decided, dict(server.failures.counts), why))
+        except NodeError as error:
+            log.warning("%s", error)
+        except DatabaseError as error:
+            log.debug("not reported: %s", error)
+        await asyncio.sleep(REPORT_S)

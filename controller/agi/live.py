@@ -1,0 +1,87 @@
+"""What holds at the moment and is in no file: whose turn it is in a group, who is registered.
+
+From PostgreSQL while it answers; else what this process saw last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Protocol, TypeVar
+
+from controller.errors import DatabaseError
+from controller.policy.model import Turn
+
+# So often a decision is made anew because another node was first (its turn costs a millisecond); then it stands, and
+# two calls in a row begin with the same member.
+_TRIES = 50
+_T = TypeVar("_T")
+
+
+class Shared(Protocol):
+    """What nodes share: `store.Store`. Every method raises DatabaseError."""
+
+    async def turn(self, account: str, group: str) -> dict[str, Any]:
+        """The memory of a group; empty: none yet."""
+
+    async def keep_turn(
+        self, account: str, group: str, before: dict[str, Any], after: dict[str, Any]
+    ) -> bool:
+        """Make `before` `after`; False: it is not `before` any more."""
+
+    async def registered(self, aors: Sequence[str]) -> dict[str, int]:
+        """AOR -> contacts, of those whose number is known."""
+
+
+class Live:
+    """The present, for one event loop."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._turns: dict[tuple[str, str], dict[str, Any]] = {}
+        self._registered: dict[str, int] = {}
+        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def registered(self, aors: Sequence[str]) -> dict[str, int] | None:
+        """AOR -> contacts, of these; None: of one of them it was never known here."""
+        if not aors:
+            return None
+        with suppress(DatabaseError):
+            self._registered |= await self._shared.registered(aors)
+        if not all(aor in self._registered for aor in aors):
+            return None
+        return {aor: self._registered[aor] for aor in aors}
+
+    async def turned(self, account: str, group: str, decide: Callable[[Turn], tuple[_T, Turn | None]]) -> _T:
+        """What `decide` makes of the group's memory. It runs again when another node changed the memory meanwhile."""
+        key = (account, group)
+        async with self._locks[key]:
+            for _ in range(_TRIES):
+                try:
+                    before = self._turns[key] = await self._shared.turn(account, group)
+                    found, turn = decide(_turn(before))
+                    if turn is None or await self._shared.keep_turn(account, group, before, _memory(turn)):
+                        break
+                except DatabaseError:
+                    found, turn = decide(_turn(self._turns.get(key, {})))
+                    break
+            if turn is not None:
+                self._turns[key] = _memory(turn)
+            return found
+
+
+def _turn(memory: dict[str, Any]) -> Turn:
+    """A memory that cannot be read begins anew."""
+    answered, calls = memory.get("answered", {}), memory.get("calls", {})
+    if not all(
+        isinstance(one, dict) and all(isinstance(n, int) for n in one.values()) for one in (answered, calls)
+    ):
+        return Turn()
+    return Turn(str(memory.get("last", "")), answered, calls, str(memory.get("day", "")))
+
+
+def _memory(turn: Turn) -> dict[str, Any]:
+    return {name: value for name, value in asdict(turn).items() if value}
