@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from controller.compiler import dialplan
+from tests.media.decided import DECIDED
 from tests.unit.samples import ACME, SYSTEM
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -23,6 +24,10 @@ def check(name: str, text: str) -> None:
 
 def test_account() -> None:
     check("account-acme.conf", dialplan.render_account(ACME, SYSTEM))
+
+
+def test_account_whose_calls_are_decided() -> None:
+    check("account-dec-1.conf", dialplan.render_account(DECIDED, SYSTEM))
 
 
 def test_shared() -> None:
