@@ -31,8 +31,8 @@ _BATCH = 500
 _SECOND_LOOK_S = 20.0
 _COMPARE_S = 3600.0
 _WATCH_S = 5.0
-# Contacts that are still listed for a moment.
-_OVER = ("deleted", "expired")
+# The second: they are over, but not cleared away yet.
+_NONE = ("AOR not found in location table", "AOR has no contacts")
 _USER_AGENT = 255
 
 _PAGE = """
@@ -177,13 +177,11 @@ class Registrations:
 
 def _contacts(aor: str, answer: Any) -> Contacts:
     if isinstance(answer, Refusal):
-        if "not found" in answer.message:
+        if answer.message in _NONE:
             return Contacts(0, None)
         raise NodeRefused(f"ul.lookup {aor}: Kamailio refused: {answer.code} {answer.message}")
-    there = [one["Contact"] for one in answer["Contacts"] if one["Contact"]["Expires"] not in _OVER]
-    newest = max(there, key=lambda one: int(one["Last-Modified"]), default=None)
-    if newest is None:
-        return Contacts(0, None)
+    there = [one["Contact"] for one in answer["Contacts"]]
+    newest = max(there, key=lambda one: int(one["Last-Modified"]))
     # A phone may call itself anything, or nothing.
     name = "".join(char if char.isprintable() else "?" for char in str(newest["User-Agent"]))[:_USER_AGENT]
     return Contacts(len(there), None if name in ("", "n/a") else name)

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from controller.calls import registrations, store
+from controller.calls.facts import Fact
 from controller.calls.registrations import Registrations
 from controller.calls.service import CallService
 from controller.errors import NodeRefused
@@ -147,6 +148,11 @@ async def test_what_was_missed_is_found_by_comparison(
         (LOBBY, "edge1", "unregistered", 0, "Old"),
         (LOBBY, "edge2", "unknown", None, None),
     ]
+    # A contact that is in the file is only marked when it leaves, and cleared away later.
+    phone.register(expires=0)
+    one.heard([Fact(f"device:{DESK}", "edge1", store.utc_now(), "gone", "f", 0)])
+    await one.store(connection)
+    assert (await said(connection))[DESK] == ("unregistered", 0)
 
 
 async def test_nothing_is_known_of_an_edge_whose_agent_is_away(
