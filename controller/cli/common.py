@@ -135,6 +135,17 @@ def document(form: str, text: Iterable[str], data: Mapping[str, Any]) -> None:
             click.echo(line)
 
 
+def time(option: str, text: str | None) -> datetime | None:
+    """A moment given to an option, in UTC if it says no zone."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} {text}: not a time; write 2026-05-01T08:00:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

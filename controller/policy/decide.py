@@ -12,8 +12,7 @@ from datetime import datetime
 
 from controller.policy import Step, groups, program
 from controller.policy.conditions import Situation, Verdict, matches, who_and_when
-from controller.policy.media import DEPTH_LIMIT
-from controller.policy.model import Call, Effect, Forwarding, Policy, Rule, Snapshot, Turn, User
+from controller.policy.model import DEPTH_LIMIT, Call, Effect, Forwarding, Policy, Rule, Snapshot, Turn, User
 from controller.policy.program import Act, Leg
 
 __all__ = ["Call", "Decision", "decide"]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controller.policy import Call, Entries, Step, edge, media
+from controller.policy.follow import Follower
 
 
-def call_from(caller: str, called: str, *, trunk: str | None = None) -> Call:
+def call_from(
+    caller: str, called: str, *, trunk: str | None = None, headers: Mapping[str, str] | None = None
+) -> Call:
     """A call as the command line names it: `device@domain` calling, or any number arriving by `trunk`."""
-    return Call(called, trunk=trunk) if trunk else Call(called, device=caller)
+    if trunk:
+        return Call(called, trunk=trunk, caller=caller, headers=headers or {})
+    return Call(called, device=caller, headers=headers or {})
 
 
 def explain(call: Call, entries: Entries) -> tuple[Step, ...]:
@@ -26,15 +31,21 @@ def explain(call: Call, entries: Entries) -> tuple[Step, ...]:
         device=call.device or "",
         trunk=call.trunk or "",
         ring=verdict.ring,
+        number=call.caller,
+        call_id=call.call_id,
+        headers=call.headers,
     )
-    return (*verdict.steps, *media.decide(leg, entries))
+    walk = Follower(leg, entries)
+    walk.start()
+    return (*verdict.steps, *walk.steps)
 
 
 def text(steps: tuple[Step, ...]) -> Iterator[str]:
-    """Aligned lines: where, what, why."""
-    width = max((len(step.what) for step in steps), default=0)
-    for number, step in enumerate(steps, 1):
-        yield f"{number:>2}  {step.where:<6} {step.what:<{min(width, 60)}}  {step.why}"
+    """Aligned lines: where, what, why; what holds under a condition stands further in."""
+    said = [f"{'  ' * step.under}{step.what}" for step in steps]
+    width = min(max(map(len, said), default=0), 60)
+    for number, (step, what) in enumerate(zip(steps, said, strict=True), 1):
+        yield f"{number:>2}  {step.where:<6} {what:<{width}}  {step.why}"
 
 
 def as_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:

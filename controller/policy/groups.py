@@ -44,7 +44,7 @@ def ring(group: Group, situation: Situation) -> Ringing:
     reasons: list[Step] = []
     members: list[Member] = []
     for member in group.members:
-        why = _kept_out(group, member, situation)
+        why = kept_out(group, member, situation)
         if why:
             reasons.append(Step("group", f"{member.key} does not ring", why))
         else:
@@ -75,7 +75,7 @@ def answered(group: Group, snapshot: Snapshot, leg: str, now: datetime) -> Turn 
     return None
 
 
-def _kept_out(group: Group, member: Member, situation: Situation) -> str:
+def kept_out(group: Group, member: Member, situation: Situation) -> str:
     """Why a member does not ring; empty: it does."""
     snapshot = situation.snapshot
     if not member.enabled:

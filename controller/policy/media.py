@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
 from controller.policy import Entries, Step, edge
+from controller.policy.model import DEPTH_LIMIT
 from controller.policy.patterns import best
-
-# The base dialplan follows at most so many next steps (DP_DEPTH in asterisk/extensions.conf).
-DEPTH_LIMIT = 8
 
 
 class Leg(NamedTuple):
-    """What an edge handed over."""
+    """What an edge handed over. `number`: what a caller by a trunk shows; lots are drawn of `call_id`."""
 
     cluster: str
     account: str
@@ -23,6 +23,9 @@ class Leg(NamedTuple):
     device: str
     trunk: str
     ring: str = ""
+    number: str = ""
+    call_id: str = ""
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Application(NamedTuple):
@@ -30,16 +33,6 @@ class Application(NamedTuple):
 
     name: str
     arguments: tuple[str, ...]
-
-
-def decide(leg: Leg, entries: Entries, depth: int = 0) -> tuple[Step, ...]:
-    """Every step, in the order in which it is taken; what depends on the phones is written as a condition.
-
-    `depth`: next steps followed before, in the account that calls this one.
-    """
-    walk = _Walk(leg, entries, depth)
-    walk.start()
-    return tuple(walk.steps)
 
 
 def application(line: str) -> Application:
@@ -52,17 +45,25 @@ def application(line: str) -> Application:
     return Application(name, tuple(re.sub(r"\\(.)", r"\1", part) for part in parts))
 
 
-class _Walk:
-    def __init__(self, leg: Leg, entries: Entries, depth: int) -> None:
+class Walk:
+    """The way of one call through a media node, but for what is decided per call: `follow.Follower` knows that.
+
+    `steps` are all of them, in the order in which they are taken; what depends on the phones is written as a
+    condition, and followed one level deep: the live call goes on by the same rules. `depth`: next steps followed
+    before, in the account that calls this one.
+    """
+
+    applications: ClassVar[Mapping[str, Callable[..., None]]]
+
+    def __init__(self, leg: Leg, entries: Entries, depth: int = 0) -> None:
         self.leg = leg
         self._depth = depth  # dp-next, dp-forward and own numbers count (DP_DEPTH)
-        self._conditional = (
-            False  # one level of what follows is told; the live call goes on by the same rules
-        )
+        self._conditional = False
         self.steps: list[Step] = []
         self._entries = entries
         self._own = entries.dialplan(leg.cluster, f"account-{leg.account}")
-        self._country = application(self._own.get(":account", "Return()")).arguments[0]
+        account = (*application(self._own.get(":account", "Return()")).arguments, "", "")
+        self._country, self._language, self._shown, *_ = account
 
     def start(self) -> None:
         """The order: emergency, trunk, own extension, number."""
@@ -74,6 +75,7 @@ class _Walk:
                 f"emergency call by {_trunks(trunks)}",
                 f"{leg.called} is an emergency number of {self._country}",
             )
+            self._event("dp.emergency", f"{leg.called} by {trunks}")
         elif leg.trunk:
             self._inbound(leg.called, "it came by a trunk: only numbers of the account can be reached")
         else:
@@ -85,6 +87,7 @@ class _Walk:
         elif self.leg.ring:
             device, _, user = self.leg.ring.partition(" ")
             self._say(f"ring {device} for 60 s", f"the name of a device{f' of user {user}' if user else ''}")
+            self._event("dp.ring", f"{user} for 60 s")
         else:
             self._outside(called, permission)
 
@@ -93,58 +96,95 @@ class _Walk:
         self._depth += 1
         if self._depth > DEPTH_LIMIT:
             self._say(f"announcement, {self._code(603)}", f"more than {DEPTH_LIMIT} next steps")
+            self._event("dp.refused", f"more than {DEPTH_LIMIT} next steps")
         return self._depth <= DEPTH_LIMIT
 
     def _extension(self, extension: str) -> None:
-        lines = self._own[extension].split("\n")
-        one = application(lines[-1])
-        act = _APPLICATIONS.get(one.name)
-        if act is None:
-            self._say(lines[-1], f"extension {extension} of {self.leg.account}")
-        else:
-            act(self, extension, one, lines)
+        self._run(extension, [application(line) for line in self._own[extension].split("\n")])
 
-    def _ring(self, extension: str, one: Application, lines: list[str]) -> None:
-        user, _, ring_time_s, devices, no_answer, busy, unregistered = one.arguments
-        rung = [application(line).arguments[0] for line in lines[:-1]] + ([devices] if devices else [])
+    def _run(self, extension: str, lines: list[Application]) -> None:
+        """The first line that is an application says what happens; what stands before it are its devices."""
+        for place, one in enumerate(lines):
+            act = self.applications.get(one.name)
+            if act is not None:
+                act(self, extension, one, lines[:place], lines[place + 1 :])
+                return
+        self._say(self._own[extension].split("\n")[-1], f"extension {extension} of {self.leg.account}")
+
+    def _ring(
+        self, extension: str, one: Application, before: list[Application], _: list[Application]
+    ) -> None:
+        user, __, ring_time_s, devices, no_answer, busy, unregistered = one.arguments
+        rung = [line.arguments[0] for line in before] + ([devices] if devices else [])
         why = f"extension {extension} of {self.leg.account} is user {user}"
-        if rung:
+        if user in self._entries.snapshot(self.leg.cluster, self.leg.account).live.dnd:
+            self._say(f"then {said(busy)}", f"{user} does not want to be disturbed")
+            self._go(busy)
+        elif rung:
             self._say(f"ring {', '.join('&'.join(rung).split('&'))} for {ring_time_s} s", why)
-            self._next("no answer", no_answer)
-            self._next("busy", busy)
-            self._next("no device registered", unregistered)
+            self._event("dp.ring", f"{user} for {ring_time_s} s")
+            self._one_of({
+                "silent": (Step("media", f"then {said(no_answer)}", "if no answer"), no_answer),
+                "busy": (Step("media", f"then {said(busy)}", "if busy"), busy),
+                "away": (Step("media", f"then {said(unregistered)}", "if no device registered"), unregistered),
+            })  # fmt: skip
         else:
             self._say("ring nobody", f"{why}, who has no enabled device")
-            self._next("no device", unregistered)
+            self._one_of({"": (Step("media", f"then {said(unregistered)}", "if no device"), unregistered)})
 
-    def _next(self, condition: str, step: str) -> None:
-        action, _, target = step.partition(":")
-        self._say(f"then {action} {target}".rstrip(), f"if {condition}")
-        if self._conditional or action not in ("extension", "number"):
+    def _one_of(self, outcomes: Mapping[str, tuple[Step, str]]) -> None:
+        """One of these will happen: what is said of it, and its next step."""
+        for told, step in outcomes.values():
+            self.steps.append(told)
+            self._branch(functools.partial(self._go, step))
+
+    def _branch(self, follow: Callable[[], None]) -> None:
+        """What comes under a condition, if this is not told of under one already."""
+        if self._conditional:
             return
-        self._conditional, before = True, self._depth
-        if self._deeper():
-            if action == "number":
-                self._forwarded(target)
-            elif target in self._own:
-                self._extension(target)
-            else:
-                self._say("announcement, 404", f"{target} is no extension of {self.leg.account}")
-        self._conditional, self._depth = False, before
+        before, told = (self._depth, self._language), len(self.steps)
+        self._conditional = True
+        follow()
+        self._conditional = False
+        self._depth, self._language = before
+        self.steps[told:] = [step._replace(under=step.under + 1) for step in self.steps[told:]]
 
-    def _voicemail(self, extension: str, one: Application, _: list[str]) -> None:
+    def _go(self, step: str) -> None:
+        """dp-next: where a step leads; what it is was said."""
+        action, _, target = step.partition(":")
+        self._event("dp.next", step)
+        if not self._deeper():
+            return
+        if action == "number":
+            self._forwarded(target)
+        elif action == "extension":
+            self._reach(target, f"{target} is no extension of {self.leg.account}")
+        elif action == "voicemail":
+            self._event("dp.voicemail", f"{target}@{self.leg.account}")
+        elif action in ("group", "menu", "policy", "queue"):
+            self._reach(f":{action}:{target.replace('-', ':')}", f"{step} is not there")
+
+    def _reach(self, extension: str, missing: str) -> None:
+        if extension in self._own:
+            self._extension(extension)
+        else:
+            self._say("announcement, 404", missing)
+            self._event("dp.refused", missing)
+
+    def _voicemail(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"voicemail {one.arguments[0]}", f"extension {extension} takes messages")
+        self._event("dp.voicemail", f"{one.arguments[0]}@{self.leg.account}")
 
-    def _voicemail_main(self, extension: str, _: Application, __: list[str]) -> None:
+    def _voicemail_main(self, extension: str, *_: object) -> None:
         self._say("listen to voicemail", f"extension {extension}")
 
-    def _echo(self, extension: str, _: Application, __: list[str]) -> None:
+    def _echo(self, extension: str, *_: object) -> None:
         self._say("echo test", f"extension {extension}")
 
-    def _announcement(self, extension: str, one: Application, _: list[str]) -> None:
+    def _announcement(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"announcement {one.arguments[0]}", f"extension {extension}")
 
-    def _forward(self, extension: str, one: Application, _: list[str]) -> None:
+    def _forward(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
         self._forwarded(one.arguments[0])
 
@@ -157,6 +197,7 @@ class _Walk:
         found = self._context(f"inbound-{self.leg.account}").get(number)
         if found is None:
             self._say("announcement, 404", f"{number} is no number of {self.leg.account}")
+            self._event("dp.refused", f"{number} is no number of account {self.leg.account}")
             return
         extension = application(found).arguments[1]
         self._say(f"to extension {extension}", f"{number} leads there; {why}")
@@ -170,13 +211,15 @@ class _Walk:
             self._say(
                 "announcement, 404", f"{called} is neither an extension nor a number in {self._country}"
             )
+            self._event("dp.refused", f"{called} is no extension and no number")
             return
         one = application(country[pattern])
         number = _expand(one.arguments[-1], called)
         self._say(f"number {number}", f"{called} as dialled in {self._country}")
         if one.name == "dp-short":
-            if self._permitted("national", permission):
-                self._route(_expand(one.arguments[0], called), number, "national")
+            short = _expand(one.arguments[0], called)
+            if self._permitted(short, "national", permission):
+                self._route(short, number, "national")
         else:
             self._number(number, permission)
 
@@ -187,15 +230,16 @@ class _Walk:
                 self._inbound(number, "the account's own number stays inside")
             return
         wanted = self._class(number)
-        if self._permitted(wanted, permission):
+        if self._permitted(number, wanted, permission):
             self._route(number, number, wanted)
 
-    def _permitted(self, wanted: str, permission: str) -> bool:
+    def _permitted(self, number: str, wanted: str, permission: str) -> bool:
         if permission == "international" or permission == wanted == "national":
             return True
         self._say(
             "announcement, 403", f"a {wanted} number, but the caller may dial {permission or 'no'} ones"
         )
+        self._event("dp.refused", f"{number} is {wanted}: permission {permission}")
         return False
 
     def _route(self, number: str, routed: str, wanted: str) -> None:
@@ -210,6 +254,7 @@ class _Walk:
                 whose = "shared route" if context == "routes" else "route of the account"
                 why = f"{whose} {pattern.strip('_!')}, a {wanted} number"
                 break
+        self._event("dp.route", f"{number} by {trunks or 'no trunk'}")
         if self._entries.edge("number", number) is not None:
             self._on_net(number)
         elif not trunks:
@@ -230,8 +275,19 @@ class _Walk:
         if verdict.action == "refuse":
             self.steps[-1] = Step("edge", "refuse 480 Temporarily Unavailable", verdict.steps[-1].why)
         else:
-            leg = Leg(verdict.target, verdict.account, number, "", "", edge.ONNET)
-            self.steps.extend(decide(leg, self._entries, self._depth))
+            leg = Leg(
+                verdict.target, verdict.account, number, "", "", edge.ONNET,
+                number=self._shows(), call_id=self.leg.call_id,
+            )  # fmt: skip
+            other = type(self)(leg, self._entries, self._depth)
+            other.start()
+            self.steps.extend(other.steps)
+
+    def _shows(self) -> str:
+        """The number that an outside party sees: of the device, else of the user, else of the account."""
+        device = self._data(f":device:{self.leg.device}")
+        user = self._data(f":user:{self.leg.caller}")
+        return device[0] or user[1] or self._shown
 
     def _class(self, e164: str) -> str:
         classes = self._context(f"class-{self._country}")
@@ -239,8 +295,12 @@ class _Walk:
         return application(classes[pattern]).arguments[0] if pattern else "international"
 
     def _permission(self) -> str:
-        user = self._own.get(f":user:{self.leg.caller.replace('-', ':')}")
-        return application(user).arguments[0] if user else "internal"
+        return self._data(f":user:{self.leg.caller}")[0] or "internal"
+
+    def _data(self, extension: str) -> tuple[str, ...]:
+        """What a data extension returns; empty texts where it says nothing."""
+        found = self._own.get(extension.replace("-", ":"), "Return()")
+        return (*application(found).arguments, "", "", "", "", "", "")
 
     def _context(self, name: str) -> dict[str, str]:
         return self._entries.dialplan(self.leg.cluster, name)
@@ -252,15 +312,23 @@ class _Walk:
     def _say(self, what: str, why: str) -> None:
         self.steps.append(Step("media", what, why))
 
+    def _event(self, name: str, text: str) -> None:
+        """The dialplan writes this into the call's events; a replay compares."""
 
-_APPLICATIONS: dict[str, Callable[[_Walk, str, Application, list[str]], None]] = {
-    "dp-user": _Walk._ring,
-    "dp-voicemail": _Walk._voicemail,
-    "dp-voicemail-main": _Walk._voicemail_main,
-    "dp-echo": _Walk._echo,
-    "dp-announcement": _Walk._announcement,
-    "dp-forward": _Walk._forward,
+
+Walk.applications = {
+    "dp-user": Walk._ring,
+    "dp-voicemail": Walk._voicemail,
+    "dp-voicemail-main": Walk._voicemail_main,
+    "dp-echo": Walk._echo,
+    "dp-announcement": Walk._announcement,
+    "dp-forward": Walk._forward,
 }
+
+
+def said(step: str) -> str:
+    """`voicemail:101` for people."""
+    return step.replace(":", " ", 1)
 
 
 def _trunks(value: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -18,6 +19,8 @@ ACTIONS = (
     "ring", "extension", "group", "menu", "voicemail", "announcement", "forward", "reject", "application", "next",
 )  # fmt: skip
 DAY_MINUTES = 24 * 60
+# The base dialplan follows at most so many next steps (DP_DEPTH in asterisk/extensions.conf).
+DEPTH_LIMIT = 8
 UTC = ZoneInfo("UTC")
 
 
@@ -214,6 +217,17 @@ class Turn:
     answered: Mapping[str, int] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     day: str = ""
+
+    @classmethod
+    def of(cls, memory: Mapping[str, Any]) -> Turn:
+        """From the columns of control.group_turns; a memory that cannot be read begins anew."""
+        answered, calls = memory.get("answered", {}), memory.get("calls", {})
+        if not all(
+            isinstance(one, dict) and all(isinstance(number, int) for number in one.values())
+            for one in (answered, calls)
+        ):
+            return cls()
+        return cls(str(memory.get("last", "")), answered, calls, str(memory.get("day", "")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import Connection
 
-# One row per entry: as published now, without the blocks whose time will be over.
+from controller.policy import snapshot as policy
+
+# One row per entry: as published now, without blocks, do not disturb and members away whose time will be over. An
+# override of a schedule says its end itself.
 _NOW = """
     SELECT e.key, e.value FROM control.entries e
      WHERE e.kind = %(kind)s AND e.scope = ANY (%(scopes)s) AND e.tbl = %(table)s AND {condition}
        AND NOT (e.tbl = 'block' AND EXISTS (
             SELECT FROM public.blocks b
-             WHERE concat_ws(':', b.scope, b.subject, b.what) = e.key AND b.expires_at <= %(at)s))"""
+             WHERE concat_ws(':', b.scope, b.subject, b.what) = e.key AND b.expires_at <= %(at)s))
+       AND NOT (e.tbl IN ('flag', 'dnd') AND EXISTS (
+            SELECT FROM (SELECT published, until FROM public.user_states
+                         UNION ALL SELECT published, until FROM public.group_away) AS s
+             WHERE s.until <= %(at)s
+               AND s.published @> jsonb_build_array(jsonb_build_object('tbl', e.tbl, 'key', e.key))))"""
 # The same from history: the last value an entry had by then.
 _THEN = """
     SELECT key, value FROM (
@@ -23,20 +32,26 @@ _THEN = """
            AND r.created_at <= %(at)s
          ORDER BY e.kind, e.scope, e.key, e.revision DESC) AS latest
      WHERE value IS NOT NULL"""
+_TURNS = "SELECT group_name, memory FROM control.group_turns WHERE account = %s"
+_REGISTERED = "SELECT aor, sum(contacts)::int FROM control.registrations WHERE aor = ANY (%s) GROUP BY aor"
+_FLAGS = ("dnd", "away", "override")
 
 
 class Published:
     """What every node holds; implements `controller.policy.Entries`.
 
-    `at` in the past answers from the history of revisions, in the future from the present ones less the blocks that
-    will have expired; None: now.
+    `at` in the past answers from the history of revisions, in the future from the present ones less the blocks and
+    states of users that will have ended; None: now. Who was registered then, and what groups remembered, is not kept.
     """
 
     def __init__(self, connection: Connection[Any], at: datetime | None = None) -> None:
         self._connection = connection
         self._at = at
         self._contexts: dict[tuple[str, str], dict[str, str]] = {}
-        self._statement = _THEN if at is not None and at < datetime.now(at.tzinfo) else _NOW
+        self._snapshots: dict[tuple[str, str], policy.Snapshot] = {}
+        self.now = at or datetime.now(UTC)
+        self._past = at is not None and at < datetime.now(UTC)
+        self._statement = _THEN if self._past else _NOW
 
     def edge(self, table: str, key: str) -> str | None:
         """Value in a table of the edges."""
@@ -52,6 +67,28 @@ class Published:
             rows = self._query("media", ["*", cluster], "dialplan", "e.key ^@ %(key)s", f"{context}/")
             self._contexts[cluster, context] = {key[len(context) + 1 :]: value for key, value in rows}
         return self._contexts[cluster, context]
+
+    def snapshot(self, cluster: str, account: str) -> policy.Snapshot:
+        """What decisions about calls of an account look at, as the AGI server beside a node finds it."""
+        if (cluster, account) not in self._snapshots:
+            self._snapshots[cluster, account] = self._snapshot(cluster, account)
+        return self._snapshots[cluster, account]
+
+    def _snapshot(self, cluster: str, account: str) -> policy.Snapshot:
+        scopes = ["*", cluster]
+        entries = dict(self._query("media", scopes, "policy", "e.key ^@ %(key)s", f"{account}/"))
+        flags: dict[str, str] = {}
+        for family in _FLAGS:
+            flags |= dict(self._query("media", scopes, "flag", "e.key ^@ %(key)s", f"{family}/{account}/"))
+        found = policy.snapshot(account, entries, policy.live(account, flags))
+        if not entries or self._past:
+            return found
+        aors = [device for user in found.users.values() for device in user.devices]
+        registered = dict.fromkeys(aors, 0) | dict(self._connection.execute(_REGISTERED, (aors,)).fetchall())
+        turns = {
+            group: policy.Turn.of(memory) for group, memory in self._connection.execute(_TURNS, (account,))
+        }
+        return replace(found, live=replace(found.live, registered=registered, turns=turns))
 
     def _value(self, kind: str, scopes: list[str], table: str, key: str) -> str | None:
         rows = self._query(kind, scopes, table, "e.key = %(key)s", key)

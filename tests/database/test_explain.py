@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,15 @@ def publish(connection: psycopg.Connection[Any]) -> None:
     connection.commit()
 
 
-def told(connection: psycopg.Connection[Any], call: dict[str, str]) -> list[str]:
-    """What is said of a call."""
-    asked = explain.call_from(call.get("from", ""), call["to"], trunk=call.get("trunk"))
-    return [step.what for step in explain.explain(asked, Published(connection))]
+def told(connection: psycopg.Connection[Any], case: dict[str, Any]) -> list[str]:
+    """What is said of the call of a case."""
+    call, at = case["call"], case.get("at")
+    asked = explain.call_from(
+        call.get("from", ""), call["to"], trunk=call.get("trunk"), headers=call.get("headers")
+    )
+    # YAML gives a time with a zone in UTC, but without saying so.
+    when = at.replace(tzinfo=at.tzinfo or UTC) if at else None
+    return [step.what for step in explain.explain(asked, Published(connection, when))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
@@ -49,11 +55,11 @@ def test_what_is_said_of_a_call(
     published: psycopg.Connection[Any], new_database: Callable[[], str], case: dict[str, Any]
 ) -> None:
     if "given" not in case:
-        assert told(published, case["call"]) == case["steps"]
+        assert told(published, case) == case["steps"]
         return
     with psycopg.connect(new_database()) as changed:
         load(changed, read_company(SAMPLE))
         for statement in case["given"]:
             changed.execute(statement)
         publish(changed)
-        assert told(changed, case["call"]) == case["steps"]
+        assert told(changed, case) == case["steps"]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from controller.entries import Entry
 from controller.policy import Call, edge, explain, media
+from controller.policy.follow import Follower
+from controller.policy.snapshot import Snapshot, live, snapshot
 
 
 class Held:
@@ -28,6 +31,15 @@ class Held:
             for (kind, table, key), value in self.values.items()
             if kind == "media" and table == "dialplan" and key.partition("/")[0] == context
         }
+
+    @property
+    def now(self) -> datetime:
+        return datetime(2026, 5, 4, 10, tzinfo=UTC)
+
+    def snapshot(self, cluster: str, account: str) -> Snapshot:
+        decisions = {key: value for (_, table, key), value in self.values.items() if table == "policy"}
+        flags = {key: value for (_, table, key), value in self.values.items() if table == "flag"}
+        return snapshot(account, decisions, live(account, flags))
 
 
 def held(**changes: str | None) -> Held:
@@ -133,4 +145,6 @@ def test_a_loop_of_next_steps_ends() -> None:
     entries = held()
     loop = "Gosub(dp-user,s,1(alice,national,20,a@b,extension:101,extension:101,extension:101))"
     entries.values["media", "dialplan", "account-acme/101"] = loop
-    assert len(media.decide(media.Leg("c1", "acme", "101", "alice", "desk1@acme.example", ""), entries)) < 20
+    walk = Follower(media.Leg("c1", "acme", "101", "alice", "desk1@acme.example", ""), entries)
+    walk.start()
+    assert len(walk.steps) < 20
