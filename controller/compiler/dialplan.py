@@ -32,6 +32,8 @@ from controller.escape import Raw, name
 MAX_LINE_BYTES = 900
 _MAX_DEVICES_BYTES = 600
 _MAX_NAME = 80
+# Strategies that go by who answered: the decision server is told.
+_REMEMBER_ANSWERS = frozenset(("least_recent", "fewest_calls"))
 _INVALID_SOUND = "pbx-invalid"
 # What a caller of a menu may dial there: people, and what leads to people. dp-menu knows them by their applications.
 _DIALLED_IN_MENUS = frozenset(("user", "voicemail", "group", "policy", "menu"))
@@ -266,6 +268,7 @@ def render_account(account: Account, system: System) -> str:
                 for device in account.devices
                 if account.deciding and device.enabled and device.user and users[device.user].enabled
             ],
+            "memories": [_key(one.name) for one in account.groups if one.strategy in _REMEMBER_ANSWERS],
             "groups": [_group(one, ringing, account) for one in account.groups],
             "policies": [
                 (_key(one.name), name(one.name), _step(one.otherwise, "")) for one in account.policies

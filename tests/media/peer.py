@@ -164,6 +164,7 @@ class Leg:
     changed: threading.Condition = field(default_factory=threading.Condition)
     sequence: int = 100
     branch: str = ""
+    connection: socket.socket | None = None
 
     def note(self, message: Sip) -> None:
         with self.changed:
@@ -364,6 +365,17 @@ class Edge:
             time.sleep(0.1)
             leg.audio.talk_to(invite.body)
             self._reply(connection, invite, 200, leg.audio.sdp(), tag=leg.local)
+        leg.connection = connection
+
+    def answer(self, leg: Leg) -> None:
+        """A phone that rings answers."""
+        end = time.monotonic() + LIMIT_S
+        while leg.connection is None:
+            assert time.monotonic() < end, "nothing rings"
+            time.sleep(0.02)
+        assert leg.invite
+        leg.audio.talk_to(leg.invite.body)
+        self._reply(leg.connection, leg.invite, 200, leg.audio.sdp(), tag=leg.local)
 
     def _reply(
         self, connection: socket.socket, request: Sip, code: int, body: str = "", tag: str = ""

@@ -110,6 +110,46 @@ def test_a_delayed_leg_is_told_too_that_it_was_answered_elsewhere(edge: Edge, ag
     leg.bye()
 
 
+@pytest.mark.parametrize(
+    ("legs", "answers", "answered"),
+    [
+        (f"{P1}&{P3}", {"p1": "ring", "p3": "answer"}, P3),
+        (f"{P1}&{P3}~1", {"p1": "ring", "p3": "answer"}, P3),
+        (f"{P1}&{MOBILE}~1", {"p1": "ring", "trunk:first-1": "answer"}, MOBILE),
+    ],
+    ids=["at once", "later", "outside"],
+)
+def test_who_answered_is_told_to_the_server_of_a_group_that_remembers(
+    edge: Edge, agi: Agi, media: MediaNode, legs: str, answers: dict[str, str], answered: str
+) -> None:
+    agi.decides(f"dp-legs,s,1({legs},20,)", "dp-otherwise,s,1(busy,busy,busy)")
+    edge.answers = answers
+    leg = call(edge, "600")
+    leg.wait("200")
+    until(lambda: len(agi.asked()) == 2)
+    assert agi.asked()[1][:5] == ["group", "sales-1", "dec-1", f"call-{leg.call_id}", answered]
+    assert f'dp.answered {{"extra":"{answered}"}}' in decisions(media, leg)
+    leg.hear(20)
+    leg.bye()
+
+
+def test_a_server_that_froze_meanwhile_holds_up_nobody_who_answered(
+    edge: Edge, agi: Agi, media: MediaNode
+) -> None:
+    agi.decides(f"dp-legs,s,1({P1},20,)", "dp-otherwise,s,1(busy,busy,busy)")
+    edge.answers = {"p1": "ring"}
+    leg = call(edge, "600")
+    phone = edge.leg_to("p1")
+    agi.says("", silent=True)
+    edge.answer(phone)
+    leg.wait("200", 10)
+    leg.hear(20)
+    until(lambda: len(agi.asked()) == 2)
+    until(lambda: "dp-remember" not in media.cli("core show channels"))
+    leg.hear(20)
+    leg.bye()
+
+
 def test_a_caller_who_gives_up_stops_delayed_legs(edge: Edge, agi: Agi, media: MediaNode) -> None:
     agi.decides(f"dp-legs,s,1({P1}&{P2}~1&{P3}~20,60,)", "dp-otherwise,s,1(busy,busy,busy)")
     edge.answers = {"p1": "ring", "p2": "ring"}
