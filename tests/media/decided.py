@@ -76,7 +76,10 @@ DECIDED = Account(
     ),
     policies=(Policy("main", Step("extension", "101")),),
     groups=(
-        _group("sales-1", *ALL, strategy="fewest_calls", caller_name_prefix="Sales & more", on_no_answer=Step("extension", "103")),
+        _group(
+            "sales-1", *ALL, strategy="fewest_calls", caller_name_prefix="Sales & more",
+            on_no_answer=Step("extension", "103"),
+        ),
         _group("empty", on_nobody=Step("extension", "101")),
         _group("mobile", GroupMember(number=MOBILE), confirm=True, on_no_answer=BUSY, ring_time_s=30),
     ),
