@@ -256,7 +256,9 @@ venv() {
 # A stack left by another checkout has a database whose passwords are not ours. Its containers name their checkout.
 ours() {
   local made_in
+  # Images have the project's label too, and so has a container that a test made of one.
   made_in=$(docker ps --all --filter label=com.docker.compose.project=dialplane \
+    --filter label=com.docker.compose.project.working_dir \
     --format '{{.Label "com.docker.compose.project.working_dir"}}' | sort -u)
   [ -e "$STACK/ours" ] && { [ -z "$made_in" ] || [ "$made_in" = "$PWD" ]; }
 }
