@@ -48,7 +48,7 @@ def make_plan(connection: Connection[Any], *, everything: bool = False, with_hel
     Accounts held back by a rollback are part of it unless `with_held` is False. Raises BadRows when rows contradict
     each other.
     """
-    with _OnePicture(connection):
+    with OnePicture(connection):
         base = store.base(connection)
         touched = read.touched(connection, everything=everything or base == 0, with_held=with_held)
         system = read.system(connection)
@@ -83,7 +83,7 @@ def make_rollback(connection: Connection[Any], to: int) -> Plan:
     The rows stay as they are: the accounts it touches are held back until somebody applies them again. Raises
     InputError when there is no such revision.
     """
-    with _OnePicture(connection):
+    with OnePicture(connection):
         base = store.base(connection)
         if to > base or to < 0 or (to != 0 and store.one(connection, to) is None):
             raise InputError(
@@ -168,7 +168,7 @@ def _share(where: tuple[str, str, str], names: Sequence[str]) -> Summary:
     return summary
 
 
-class _OnePicture:
+class OnePicture:
     """A read-only transaction in which every statement sees the same rows."""
 
     def __init__(self, connection: Connection[Any]) -> None:

@@ -62,25 +62,15 @@ class Live:
             for _ in range(_TRIES):
                 try:
                     before = self._turns[key] = await self._shared.turn(account, group)
-                    found, turn = decide(_turn(before))
+                    found, turn = decide(Turn.of(before))
                     if turn is None or await self._shared.keep_turn(account, group, before, _memory(turn)):
                         break
                 except DatabaseError:
-                    found, turn = decide(_turn(self._turns.get(key, {})))
+                    found, turn = decide(Turn.of(self._turns.get(key, {})))
                     break
             if turn is not None:
                 self._turns[key] = _memory(turn)
             return found
-
-
-def _turn(memory: dict[str, Any]) -> Turn:
-    """A memory that cannot be read begins anew."""
-    answered, calls = memory.get("answered", {}), memory.get("calls", {})
-    if not all(
-        isinstance(one, dict) and all(isinstance(n, int) for n in one.values()) for one in (answered, calls)
-    ):
-        return Turn()
-    return Turn(str(memory.get("last", "")), answered, calls, str(memory.get("day", "")))
 
 
 def _memory(turn: Turn) -> dict[str, Any]:

@@ -58,17 +58,20 @@ class Follower(media.Walk):
         self._perform(acts, decision.reasons)
 
     def _decision(self, kind: str, name: str) -> Decision:
-        leg = self.leg
-        call = model.Call(
-            leg.account, leg.call_id, kind, name, self._number_shown, leg.caller, leg.device, leg.trunk, leg.called,
-            self._language, leg.headers, self._depth,
-        )  # fmt: skip
         try:
-            decision = decide(call, self._account(), self._entries.now)
+            decision = decide(self._call(kind, name), self._account(), self._entries.now)
             program.lines(decision.program)
         except (BadPolicy, TemplateError) as error:
             return Decision((), (Step("policy", "no decision", str(error)),))
         return decision
+
+    def _call(self, kind: str, name: str) -> model.Call:
+        """As dp-decide hands it to the AGI server."""
+        leg = self.leg
+        return model.Call(
+            leg.account, leg.call_id, kind, name, self._number_shown, leg.caller, leg.device, leg.trunk, leg.called,
+            self._language, leg.headers, self._depth,
+        )  # fmt: skip
 
     def _account(self) -> model.Snapshot:
         if self._snapshot is None:

@@ -72,7 +72,7 @@ class Walk:
         if leg.called in emergency and not leg.trunk:
             trunks = application(emergency[leg.called]).arguments[-1]
             self._say(
-                f"emergency call by {_trunks(trunks)}",
+                f"emergency call by {in_words(trunks)}",
                 f"{leg.called} is an emergency number of {self._country}",
             )
             self._event("dp.emergency", f"{leg.called} by {trunks}")
@@ -266,7 +266,7 @@ class Walk:
                 f"refuse {self._code(403)} Blocked", f"the edge lets {number} out by no trunk: {reason}"
             )
         else:
-            self._say(f"dial {number} by {_trunks(trunks)}", why)
+            self._say(f"dial {number} by {in_words(trunks)}", why)
 
     def _on_net(self, number: str) -> None:
         verdict = edge.on_net(number, self._entries)
@@ -331,7 +331,7 @@ def said(step: str) -> str:
     return step.replace(":", " ", 1)
 
 
-def _trunks(value: str) -> str:
+def in_words(value: str) -> str:
     """`a*3&b*1|c*1` for people: `a (75 %) or b (25 %), then c`."""
     groups = []
     for group in value.split("|"):

@@ -78,8 +78,10 @@ def until_live(
     *,
     deadline_s: float,
     progress: Callable[[list[NodeState]], None] = lambda _: None,
+    of: Callable[[list[NodeState]], list[NodeState]] = lambda states: states,
 ) -> list[NodeState]:
-    """Wait until every node reports the revision live, at most `deadline_s`; the last states either way.
+    """Wait until every node, or those `of` chooses, reports the revision live, at most `deadline_s`; the last states
+    of all either way.
 
     The connection must be in autocommit mode. A node that failed is not waited for longer than the others need.
     """
@@ -88,7 +90,7 @@ def until_live(
     try:
         for now_states in _looks(connection, ends):
             progress(now_states)
-            if all(state.holds(revision) for state in now_states):
+            if all(state.holds(revision) for state in of(now_states)):
                 break
     finally:
         connection.execute("UNLISTEN dialplane_node")

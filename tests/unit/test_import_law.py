@@ -28,6 +28,7 @@ AGI_ROOMS = {"controller.agi", "controller.policy", "controller.wire", "controll
 # Files outside those rooms that may speak SQL to PostgreSQL.
 PSYCOPG_FILES = {
     "pipeline.py",
+    "replay.py",
     "render.py",
     "cli/doctor.py",
     "reconciler.py",
