@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from controller.compiler.features import render_features
 from controller.compiler.media_templates import render
 from controller.compiler.numbering import numbering
 from controller.desired.model import (
@@ -430,9 +431,11 @@ def routes(rows: Iterable[Route], trunks: dict[str, Trunk]) -> list[tuple[Raw, R
 
 def account_dialplan(account: Account, system: System) -> dict[str, str]:
     """Dialplan entries of one account: `context/extension` -> lines."""
-    return parse_dialplan(
+    own = parse_dialplan(
         render_account(account, system), f"templates/asterisk/account.conf.j2 ({account.name})"
     )
+    around = render_features(account)
+    return own | parse_dialplan(around, f"templates/asterisk/features.conf.j2 ({account.name})") if around else own
 
 
 def mailboxes(account: Account) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu; `target` of the last three is the name of the policy, group or menu."""
+    group, menu, conference; `target` of the last four is the name of the policy, group, menu or conference."""
 
     extension: str
     kind: str
@@ -279,6 +279,20 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Conference:
+    """Who dials it talks with the others there. Digests: hex SHA-1 of `<name>@<account>:<pin>`, None: no such PIN.
+    `announce`: none, tone, name."""
+
+    name: str
+    max_members: int | None = None
+    wait_for_moderator: bool = False
+    announce: str = "tone"
+    record: bool = False
+    pin_digest: str | None = None
+    moderator_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One account with all of its rows. `time_zone` is that of its country unless it has its own."""
 
@@ -306,6 +320,7 @@ class Account:
     forwardings: tuple[Forwarding, ...] = ()
     menus: tuple[Menu, ...] = ()
     groups: tuple[Group, ...] = ()
+    conferences: tuple[Conference, ...] = ()
 
     @property
     def deciding(self) -> bool:

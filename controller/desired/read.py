@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from controller.desired import decisions
+from controller.desired import decisions, features
 from controller.desired.model import (
     Account,
     Device,
@@ -92,6 +92,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     trunks = _by_account(connection, _TRUNKS.format(where="t.account_id = ANY (%s)"), ids)
     routes = _by_account(connection, _ROUTES.format(where="r.account_id = ANY (%s)"), ids)
     decided = decisions.read(connection, ids)
+    around = features.read(connection, ids)
     for identity, *head in heads:
         name, display_name, cluster, country, language, status, call_limit, caller_id, zone, flags = head
         yield Account(
@@ -114,6 +115,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             time_zone=zone,
             flags=tuple(flags),
             **decided.get(identity, {}),
+            **around.get(identity, {}),
         )
 
 
@@ -176,6 +178,7 @@ _EXTENSIONS = """
                WHEN 'policy' THEN (SELECT p.name FROM public.policies p WHERE p.id = e.policy_id)
                WHEN 'group' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
                WHEN 'menu' THEN (SELECT m.name FROM public.menus m WHERE m.id = e.menu_id)
+               WHEN 'conference' THEN (SELECT c.name FROM public.conferences c WHERE c.id = e.conference_id)
                ELSE e.target
            END, e.ring_time_s, e.on_busy, e.on_no_answer, e.on_unregistered
       FROM public.extensions e LEFT JOIN public.users u ON u.id = e.user_id

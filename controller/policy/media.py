@@ -184,6 +184,22 @@ class Walk:
     def _announcement(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"announcement {one.arguments[0]}", f"extension {extension}")
 
+    def _conference(self, extension: str, one: Application, *_: list[Application]) -> None:
+        _number, room, pin, moderator, most, flags = one.arguments
+        asked = {
+            (True, True): "PIN of members or moderators",
+            (True, False): "PIN",
+            (False, True): "PIN of moderators",
+        }
+        told = [
+            f"the {asked[bool(pin), bool(moderator)]} is asked for" if pin or moderator else "no PIN",
+            "members wait for a moderator" if "w" in flags else "",
+            f"{most} members at most" if most else "",
+            "recorded, and said so" if "r" in flags else "",
+        ]
+        self._say(f"conference {room}, at the account's home node", "; ".join(filter(None, told)))
+        self._event("dp.home", extension)
+
     def _forward(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
         self._forwarded(one.arguments[0])
@@ -323,6 +339,7 @@ Walk.applications = {
     "dp-echo": Walk._echo,
     "dp-announcement": Walk._announcement,
     "dp-forward": Walk._forward,
+    "dp-conference": Walk._conference,
 }
 
 

@@ -57,7 +57,7 @@ _IN_ACCOUNT = (
     "voicemail_boxes",
     "trunks",
     "routes",
-    *("caller_lists", "schedules", "groups", "menus", "policies"),
+    *("caller_lists", "schedules", "groups", "menus", "policies", "conferences"),
 )
 _AT_TOP = (
     "settings",
@@ -83,6 +83,7 @@ _LISTS = {
     ("groups", "members"): ("group_members", "user", {"account": "account", "group": "name"}),
     ("menus", "choices"): ("menu_choices", "", {"account": "account", "menu": "name"}),
     ("policies", "rules"): ("policy_rules", "", {"account": "account", "policy": "name"}),
+    ("conferences", "pins"): ("conference_pins", "", {"account": "account", "conference": "name"}),
     ("users", "forwardings"): ("forwardings", "", {"account": "account", "user": "name"}),
 }
 # Lists whose order is that of the rows: the column that says so.

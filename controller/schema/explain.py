@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import psycopg
 
-from controller.schema import decision_forms
+from controller.schema import decision_forms, feature_forms
 
 _TEXT = "up to 80 characters without ; = double quotes \\ $ ` { } < > | or control characters"
 
@@ -88,6 +88,7 @@ _NAMES = {
     "held_pkey": "this account is held already",
     "revisions_pkey": "somebody else published this revision: plan again",
     **decision_forms.NAMES,
+    **feature_forms.NAMES,
 }
 
 # (the row names something missing, something still names the row)
@@ -135,6 +136,7 @@ _REFERENCES = {
     "revisions_base_fkey": ("there is no such revision", "revisions are never deleted"),
     "revisions_rolls_back_fkey": ("there is no such revision", "revisions are never deleted"),
     **decision_forms.REFERENCES,
+    **feature_forms.REFERENCES,
 }
 _OWNER = ("there is no such account", "rows belong to this account")
 _ROW_NUMBER = "the database numbers rows by itself: leave id out"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.schema import decision_forms
+from controller.schema import decision_forms, feature_forms
 from controller.schema.explain import FORMS
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -53,13 +53,14 @@ RANGES = {
 _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
-    "kind": "user voicemail voicemail_main echo announcement number policy group menu",
+    "kind": "user voicemail voicemail_main echo announcement number policy group menu conference",
     "state": "enabled draining disabled",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",
     "permission": "internal national international",
     "bool": "true false",
     **decision_forms.CHOICES,
+    **feature_forms.CHOICES,
 }
 
 
@@ -101,6 +102,7 @@ _SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     "pin": (lambda value: bool(re.fullmatch("[0-9]{4,10}", value)), "4 to 10 digits"),
     "text": (lambda _: True, ""),
     **decision_forms.SPECIAL,
+    **feature_forms.SPECIAL,
 }
 _WORDS = {
     "setting_name": "lower-case letters, digits and underscores, such as zone",
@@ -240,7 +242,7 @@ SHAPES: dict[str, Shape] = {
         ("account", "mailbox", "display_name"),
         "{account}/{mailbox}",
     ),
-    **{table: Shape(*spec) for table, spec in decision_forms.TABLES.items()},
+    **{table: Shape(*spec) for table, spec in (decision_forms.TABLES | feature_forms.TABLES).items()},
     "extensions": Shape(
         _ACCOUNT
         | {
@@ -250,6 +252,7 @@ SHAPES: dict[str, Shape] = {
             "policy": "slug_form",
             "group": "slug_form",
             "menu": "slug_form",
+            "conference": "slug_form",
             "target": "text",
             "ring_time_s": "seconds_range",
             "on_busy": "step_form",

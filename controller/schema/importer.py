@@ -113,8 +113,8 @@ _MADE_FROM = {"password": ("ha1_md5", "ha1_sha256", "auth_ha1_md5"), "pin": ("pi
 def _digests(row: Row) -> dict[str, str]:
     """Digest columns of the password or PIN of a row."""
     values = row.values
-    if values.get("pin") is not None and row.table == "voicemail_boxes":
-        secret = f"{values['mailbox']}@{values['account']}:{values['pin']}"
+    if values.get("pin") is not None:
+        secret = f"{values.get('mailbox') or values['conference']}@{values['account']}:{values['pin']}"
         return {"pin_digest": hashlib.sha1(secret.encode(), usedforsecurity=False).hexdigest()}
     if values.get("password") is None:
         return {}
@@ -183,6 +183,7 @@ _REFERENCES = {
     "group": _in_account("group_id", "groups", "name", "group"),
     "menu": _in_account("menu_id", "menus", "name", "menu"),
     "policy": _in_account("policy_id", "policies", "name", "policy"),
+    "conference": _in_account("conference_id", "conferences", "name", "conference"),
 }
 _NUMBER_EXTENSION = _in_account("extension_id", "extensions", "extension", "extension")
 _EMERGENCY_NUMBER = _Reference(
@@ -229,6 +230,8 @@ _KEYS = {
     "policies": ("account_id", "name"),
     "policy_rules": ("account_id", "policy_id", "position"),
     "forwardings": ("account_id", "user_id", "position"),
+    "conferences": ("account_id", "name"),
+    "conference_pins": ("account_id", "conference_id", "moderator"),
 }
 # Rows with steps: what they lead to may come later in the file, so they are judged at the end.
 _STEPS = ("groups", "menus", "menu_choices", "policies", "policy_rules", "forwardings")
@@ -331,7 +334,7 @@ class _Load:
         for name in _KEYS[row.table]:
             columns.setdefault(name, None)
         if row.table == "extensions" and columns.get("kind") is None:
-            kinds = [kind for kind in ("policy", "group", "menu") if row.values.get(kind)]
+            kinds = [kind for kind in ("policy", "group", "menu", "conference") if row.values.get(kind)]
             columns["kind"] = kinds[0] if kinds else "user"
         return None if missing else columns
 

@@ -9,6 +9,7 @@ import pytest
 from controller.compiler import dialplan
 from tests.media import company
 from tests.media.decided import DECIDED, Agi
+from tests.media.features import FEATURES
 from tests.media.node import MediaNode, image
 from tests.media.peer import Edge
 
@@ -43,6 +44,7 @@ def the_edge(media: MediaNode) -> Edge:
             **dialplan.account_dialplan(company.ACME, system),
             **dialplan.account_dialplan(company.SMALL, system),
             **dialplan.account_dialplan(DECIDED, system),
+            **dialplan.account_dialplan(FEATURES, system),
         },
         {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},
         dialplan.media_files(system),

@@ -195,7 +195,7 @@ def test_a_broken_template_is_named_with_its_line(tmp_path: Path, monkeypatch: p
 
 
 def test_every_subroutine_named_is_in_the_base_dialplan() -> None:
-    base = (ROOT / "asterisk" / "extensions.conf").read_text()
+    base = "".join(path.read_text() for path in (ROOT / "asterisk").glob("extensions*.conf"))
     contexts = set(re.findall(r"^\[([\w-]+)\]", base, re.M))
     named = set()
     for path in (ROOT / "templates" / "asterisk").glob("*.conf.j2"):
