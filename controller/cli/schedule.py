@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -109,12 +110,12 @@ def _clock(minute: int) -> str:
 
 def _shown(data: dict[str, Any]) -> Iterator[str]:
     yield f"schedule {data['schedule']} of {data['account']}, clocks of {data['zone']}"
-    yield f"{data['is'] or 'not published'} at {data['at']:%Y-%m-%d %H:%M} UTC: {data['why']}"
+    yield f"{data['is'] or 'not published'} at {data['at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC: {data['why']}"
     yield from (f"  {one}" for one in data["times"])
     yield from (f"  {one}" for one in data["days"])
     if data["override"]:
         by_hand = data["override"]
-        end = f" until {by_hand['until']:%Y-%m-%d %H:%M %Z}" if by_hand["until"] else ""
+        end = f" until {by_hand['until'].astimezone(UTC):%Y-%m-%d %H:%M} UTC" if by_hand["until"] else ""
         why = f": {by_hand['reason']}" if by_hand["reason"] else ""
         yield f"  now {'open' if by_hand['open'] else 'closed'} by hand{end}{why}"
 

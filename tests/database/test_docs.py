@@ -12,7 +12,13 @@ from controller.schema.pages import schema_page
 
 COMPANY = """
     INSERT INTO accounts (name, display_name, cluster_id, country)
-    SELECT 'acme', 'Acme GmbH', id, 'DE' FROM clusters"""
+    SELECT 'acme', 'Acme GmbH', id, 'DE' FROM clusters;
+    INSERT INTO users (account_id, name, display_name)
+    SELECT id, unnest('{alice,bob,carol}'::text[]), 'A user' FROM accounts;
+    INSERT INTO extensions (account_id, extension, kind, user_id)
+    SELECT account_id, CASE name WHEN 'alice' THEN '101' ELSE '102' END, 'user', id FROM users WHERE name <> 'carol';
+    INSERT INTO voicemail_boxes (account_id, mailbox, display_name) SELECT id, '600', 'Sales' FROM accounts;
+    INSERT INTO caller_lists (account_id, name) SELECT id, 'vip' FROM accounts"""
 DOCS = Path(__file__).parents[2] / "controller" / "docs"
 
 
@@ -36,5 +42,7 @@ def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
     # What is live at commit is published by the rows' own triggers.
     assert held == [
         ("block", "account:acme:+88213", "fraud"),
+        ("dnd", "acme/alice", "1"),
+        ("flag", "dnd/acme/alice", "1"),
         ("target", "c1", "media1=198.51.100.21:5060,5"),
     ]
