@@ -19,14 +19,24 @@ part() { # NAME COMMAND...
   return "$status"
 }
 suite() { .venv/bin/pytest -q --durations=5 "$@"; }
+shown() { # PID LOG: the end of a part that ran meanwhile
+  local status=0
+  wait "$1" || status=$?
+  cat "$2"
+  return "$status"
+}
 
 part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
+  # Servers of their own, mostly waiting for each other: these go at the same time as those of the edge.
+  suite tests/edge >.stack/edge.log 2>&1 &
+  EDGE=$!
   part "check under the newest Python" make --no-print-directory newest
   part "contract: Kamailio and Asterisk" suite tests/contract
   part "contract: calls" suite tests/contract_ami
-  part "edge" suite tests/edge
+  part "contract: decisions" suite tests/contract_agi
   part "media node" suite tests/media
+  part "edge (since the stack stands)" shown "$EDGE" .stack/edge.log
   part "live: the whole stack" suite tests/live
 fi
 
