@@ -40,7 +40,10 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
         autoescape=False,  # noqa: S701  configuration, not HTML: the values are the operator's own
     )
     values = known | variables
-    return {name: environment.get_template(f"{name}.j2").render(values) for name in ("local.cfg", "tls.cfg", "default")}
+    return {
+        name: environment.get_template(f"{name}.j2").render(values)
+        for name in ("local.cfg", "tls.cfg", "default")
+    }
 
 
 def _write(path: Path, content: str, mode: int) -> None:
