@@ -51,6 +51,7 @@ def _merged() -> dict[str, object]:
     account = next(one for one in company["accounts"] if one["name"] == "acme")
     for block in blocks("yaml"):
         for table, rows in yaml.safe_load(block).items():
+            account.setdefault(table, [])
             for row in rows:
                 same = next(
                     (one for one in account[table] if table == "users" and one["name"] == row["name"]), None
