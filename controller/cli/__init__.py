@@ -20,6 +20,7 @@ _COMMANDS = {
     "route": "route",
     "policy": "policy",
     "group": "group",
+    "queue": "queue",
     "schedule": "schedule",
     "user": "user",
     "call": "call",

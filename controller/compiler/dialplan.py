@@ -21,6 +21,7 @@ from controller.desired.model import (
     Forwarding,
     Group,
     Menu,
+    Queue,
     Route,
     Step,
     System,
@@ -37,7 +38,7 @@ _MAX_NAME = 80
 _REMEMBER_ANSWERS = frozenset(("least_recent", "fewest_calls"))
 _INVALID_SOUND = "pbx-invalid"
 # What a caller of a menu may dial there: people, and what leads to people. dp-menu knows them by their applications.
-_DIALLED_IN_MENUS = frozenset(("user", "voicemail", "group", "policy", "menu"))
+_DIALLED_IN_MENUS = frozenset(("user", "voicemail", "group", "policy", "menu", "queue"))
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _CONTEXT = re.compile(r"\[([A-Za-z0-9._-]+)\]").fullmatch
@@ -171,7 +172,7 @@ class _Line(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """A group as it rings without a decision."""
+    """A group or queue as it rings without a decision."""
 
     key: Raw
     name: Raw
@@ -274,6 +275,7 @@ def render_account(account: Account, system: System) -> str:
             "policies": [
                 (_key(one.name), name(one.name), _step(one.otherwise, "")) for one in account.policies
             ],
+            "queues": [_queue(one, ringing) for one in account.queues],
             "menus": [_menu(one, account) for one in account.menus],
             "numbers": [(name(one.e164), name(one.extension)) for one in account.numbers],
             "routes": routes(account.routes, trunks),
@@ -310,7 +312,7 @@ def _line(
         _step(plain.get("busy", one.on_busy), mailbox),
         _step(plain.get("unregistered", one.on_unregistered), mailbox),
         _key(one.target or "")
-        if one.kind in ("group", "policy", "menu")
+        if one.kind in ("group", "policy", "menu", "queue")
         else one.target or (mailbox if one.kind == "voicemail" else ""),
         bool(forwardings),
         _step(plain["always"], mailbox) if "always" in plain else Raw(""),
@@ -345,6 +347,23 @@ def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Gr
         _step(group.on_no_answer, ""),
         _step(group.on_busy, ""),
         _step(group.on_nobody, ""),
+    )
+
+
+def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Group:
+    """All members at once, those on the telephone passed over."""
+    *more, last = _chunks(name(leg) for member in queue.members for leg in ringing.get(member.user, ()))
+    return _Group(
+        _key(queue.name),
+        name(queue.name),
+        None,
+        more,
+        last,
+        queue.ring_time_s,
+        "s",
+        _step(queue.on_timeout, ""),
+        _step(queue.on_timeout, ""),
+        _step(queue.on_empty, ""),
     )
 
 
@@ -435,7 +454,11 @@ def account_dialplan(account: Account, system: System) -> dict[str, str]:
         render_account(account, system), f"templates/asterisk/account.conf.j2 ({account.name})"
     )
     around = render_features(account)
-    return own | parse_dialplan(around, f"templates/asterisk/features.conf.j2 ({account.name})") if around else own
+    return (
+        own | parse_dialplan(around, f"templates/asterisk/features.conf.j2 ({account.name})")
+        if around
+        else own
+    )
 
 
 def mailboxes(account: Account) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from controller.desired.model import (
@@ -18,14 +18,17 @@ from controller.desired.model import (
     GroupMember,
     Policy,
     PolicyRule,
+    Queue,
+    QueueMember,
     Schedule,
     Step,
     User,
 )
 from controller.entries import Address, Entry
 
-_RING_S, _STEP_S, _WEIGHT = 25, 15, 10
+_RING_S, _STEP_S, _WEIGHT, _ALERT = 25, 15, 10, 100
 _BUSY, _HANGUP = Step("busy"), Step("hangup")
+_QUEUE_FIELDS = tuple(one.name for one in fields(Queue) if one.name not in ("name", "display_name"))
 
 
 def account_entries(account: Account) -> Iterator[Entry]:
@@ -80,6 +83,8 @@ def _parts(account: Account) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "policy", policy.name, _policy(policy)
     for group in account.groups:
         yield "group", group.name, _group(group)
+    for queue in account.queues:
+        yield "queue", queue.name, _queue(queue)
 
 
 def _user(account: Account, user: User, forwardings: list[Forwarding]) -> dict[str, Any]:
@@ -210,6 +215,48 @@ def _member(one: GroupMember) -> dict[str, Any]:
         "schedule": one.schedule,
         "open": _open(one.schedule_open),
         "list": one.caller_list,
+    }
+
+
+# Defaults of the columns, as `controller/queues/model.py` has them.
+_QUEUE: dict[str, Any] = {
+    "strategy": "ring_all",
+    "ring_time_s": 20,
+    "retry_s": 5,
+    "wrap_up_s": 0,
+    "weight": 10,
+    "periodic_every_s": 60,
+    "service_level_s": 20,
+    "batch_first_percent": 25,
+    "batch_first_min": 1,
+    "batch_second_percent": 25,
+    "batch_wait_s": 8,
+    "alert_pace_ms": 500,
+    "rejoin_s": 60,
+    "on_full": _BUSY,
+    "on_timeout": _HANGUP,
+    "on_empty": _HANGUP,
+}
+
+
+def _queue(one: Queue) -> dict[str, Any]:
+    """The row, under the names of its columns; 0 is said where it is not the default."""
+    values = {name: getattr(one, name) for name in _QUEUE_FIELDS}
+    for name, default in _QUEUE.items():
+        values[name] = None if values[name] == default else _Said(_shown(values[name]))
+    return values | {
+        "required_skills": list(one.required_skills),
+        "members": [_queue_member(member) for member in one.members],
+    }
+
+
+def _queue_member(one: QueueMember) -> dict[str, Any]:
+    return {
+        "user": one.user,
+        "penalty": one.penalty,
+        "weight": _unless(_WEIGHT, one.weight),
+        "skills": list(one.skills),
+        "priority_alert": None if one.priority_alert == _ALERT else _Said(one.priority_alert),
     }
 
 

@@ -1,4 +1,4 @@
-"""Rows about decisions per call: lists, schedules, policies, forwardings, menus, groups.
+"""Rows about decisions per call: lists, schedules, policies, forwardings, menus, groups, queues.
 
 Few accounts have any: one statement finds those of a batch, and only theirs are read, one statement per table.
 """
@@ -20,6 +20,8 @@ from controller.desired.model import (
     MenuChoice,
     Policy,
     PolicyRule,
+    Queue,
+    QueueMember,
     Schedule,
     ScheduleDay,
     ScheduleTime,
@@ -40,6 +42,7 @@ def read(connection: Connection[Any], accounts: list[int]) -> dict[int, dict[str
     rules = _below(connection, _RULES, deciding, lambda row: PolicyRule(*row))
     choices = _below(connection, _CHOICES, deciding, lambda row: MenuChoice(row[0], step(row[1])))
     members = _below(connection, _MEMBERS, deciding, lambda row: GroupMember(*row))
+    called = _below(connection, _QUEUE_MEMBERS, deciding, _queue_member)
     made: dict[str, tuple[str, Callable[[int, Row], Any]]] = {
         "lists": (_LISTS, lambda _, row: CallerList(row[0], tuple(row[1]))),
         "schedules": (
@@ -50,6 +53,7 @@ def read(connection: Connection[Any], accounts: list[int]) -> dict[int, dict[str
         "forwardings": (_FORWARDINGS, lambda _, row: Forwarding(row[0], row[1], step(row[2]), *row[3:])),
         "menus": (_MENUS, lambda one, row: _menu(row, choices[one])),
         "groups": (_GROUPS, lambda one, row: _group(row, members[one])),
+        "queues": (_QUEUES, lambda one, row: _queue(row, called[one])),
     }
     found: dict[int, dict[str, tuple[Any, ...]]] = {account: {} for account in deciding}
     for name, (statement, make) in made.items():
@@ -91,11 +95,23 @@ def _group(row: Row, members: Iterable[GroupMember]) -> Group:
     return Group(*values)
 
 
+def _queue(row: Row, members: Iterable[QueueMember]) -> Queue:
+    *values, on_full, on_timeout, on_empty, skills = row
+    values += [step(on_full), step(on_timeout), step(on_empty), tuple(skills), tuple(members)]
+    return Queue(*values)
+
+
+def _queue_member(row: Row) -> QueueMember:
+    user, penalty, weight, skills, priority_alert = row
+    return QueueMember(user, penalty, weight, tuple(skills), priority_alert)
+
+
 _DECIDING = """
     SELECT a.id FROM unnest(%s::bigint[]) AS a (id)
      WHERE EXISTS (SELECT FROM public.groups g WHERE g.account_id = a.id)
         OR EXISTS (SELECT FROM public.policies p WHERE p.account_id = a.id)
         OR EXISTS (SELECT FROM public.menus m WHERE m.account_id = a.id)
+        OR EXISTS (SELECT FROM public.queues q WHERE q.account_id = a.id)
         OR EXISTS (SELECT FROM public.forwardings f WHERE f.account_id = a.id)"""
 _LISTS = """
     SELECT l.account_id, l.id, l.name,
@@ -157,3 +173,13 @@ _MEMBERS = """
       LEFT JOIN public.caller_lists l ON l.id = m.caller_list_id
      WHERE m.account_id = ANY (%s) AND m.enabled
      ORDER BY m.group_id, m.position, coalesce(u.name, d.name || '@' || o.name, m.number)"""
+_QUEUES = """
+    SELECT account_id, id, name, display_name, strategy, ring_time_s, retry_s, wrap_up_s, weight, max_waiting,
+           max_wait_s, join_empty, leave_empty, announce_position, announce_every_s, periodic_sound, periodic_every_s,
+           greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s, alert_limit,
+           alert_pace_ms, callback, rejoin_s, on_full, on_timeout, on_empty, required_skills
+      FROM public.queues WHERE account_id = ANY (%s) ORDER BY account_id, name"""
+_QUEUE_MEMBERS = """
+    SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert
+      FROM public.queue_members m JOIN public.users u ON u.id = m.user_id
+     WHERE m.account_id = ANY (%s) ORDER BY m.queue_id, m.position, u.name"""

@@ -41,7 +41,8 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What comes next: `action` is one of busy, announce, voicemail, extension, number, hangup, group, menu, policy."""
+    """What comes next: `action` is one of busy, announce, voicemail, extension, number, hangup, group, menu, policy,
+    queue."""
 
     action: str
     target: str | None = None
@@ -54,7 +55,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu, conference; `target` of the last four is the name of the policy, group, menu or conference."""
+    group, menu, queue, conference; `target` of the last five is the name of that policy, group, menu, queue or
+    conference."""
 
     extension: str
     kind: str
@@ -279,6 +281,53 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueMember:
+    """A user whom a queue calls. `skills`: `german:3`, `billing` (level 1)."""
+
+    user: str
+    penalty: int = 0
+    weight: int = 10
+    skills: tuple[str, ...] = ()
+    priority_alert: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Callers wait until one of the members, in order, is free."""
+
+    name: str
+    display_name: str
+    strategy: str  # one of controller.queues.model.STRATEGIES
+    ring_time_s: int
+    retry_s: int
+    wrap_up_s: int
+    weight: int
+    max_waiting: int | None
+    max_wait_s: int | None
+    join_empty: bool
+    leave_empty: bool
+    announce_position: bool
+    announce_every_s: int | None
+    periodic_sound: str | None
+    periodic_every_s: int
+    greeting: str | None
+    service_level_s: int
+    batch_first_percent: int
+    batch_first_min: int
+    batch_second_percent: int
+    batch_wait_s: int
+    alert_limit: int | None
+    alert_pace_ms: int
+    callback: bool
+    rejoin_s: int
+    on_full: Step
+    on_timeout: Step
+    on_empty: Step
+    required_skills: tuple[str, ...] = ()
+    members: tuple[QueueMember, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conference:
     """Who dials it talks with the others there. Digests: hex SHA-1 of `<name>@<account>:<pin>`, None: no such PIN.
     `announce`: none, tone, name."""
@@ -320,12 +369,13 @@ class Account:
     forwardings: tuple[Forwarding, ...] = ()
     menus: tuple[Menu, ...] = ()
     groups: tuple[Group, ...] = ()
+    queues: tuple[Queue, ...] = ()
     conferences: tuple[Conference, ...] = ()
 
     @property
     def deciding(self) -> bool:
         """Whether calls of the account may need a decision: only then it has policy entries."""
-        return bool(self.policies or self.groups or self.menus or self.forwardings)
+        return bool(self.policies or self.groups or self.menus or self.forwardings or self.queues)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ _EXTENSIONS = """
                WHEN 'policy' THEN (SELECT p.name FROM public.policies p WHERE p.id = e.policy_id)
                WHEN 'group' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
                WHEN 'menu' THEN (SELECT m.name FROM public.menus m WHERE m.id = e.menu_id)
+               WHEN 'queue' THEN (SELECT q.name FROM public.queues q WHERE q.id = e.queue_id)
                WHEN 'conference' THEN (SELECT c.name FROM public.conferences c WHERE c.id = e.conference_id)
                ELSE e.target
            END, e.ring_time_s, e.on_busy, e.on_no_answer, e.on_unregistered

@@ -56,6 +56,11 @@ _POLICY = {
         "update": "group {} rings differently",
         "delete": "group {} no longer rings",
     },
+    "queue": {
+        "create": "queue {} takes callers",
+        "update": "queue {} calls its members differently",
+        "delete": "queue {} no longer takes callers",
+    },
     "policy": {
         "create": "policy {} decides",
         "update": "policy {} decides differently",
@@ -65,7 +70,7 @@ _POLICY = {
     "list": {"update": "caller list {} holds other callers"},
 }
 # How the dialplan leads to what decides: `Gosub(dp-decide,s,1(group,sales))`, `Goto(account-acme,:group:sales,1)`.
-_LEADS = re.compile(r"[:(](group|policy|menu)[:,]([a-z0-9:-]+)")
+_LEADS = re.compile(r"[:(](group|policy|menu|queue)[:,]([a-z0-9:-]+)")
 _GOTO = re.compile(r"^Goto\(account-[^,]+,([^,:]+),1\)")
 _MANY = 3
 

@@ -39,6 +39,7 @@ _KINDS = {
     "schedule": "schedule",
     "policy": "policy",
     "group": "group",
+    "queue": "queue",
 }
 
 

@@ -210,6 +210,7 @@ _ACTIONS: dict[str, Callable[[Situation, Effect, list[Step]], list[Act]]] = {
     "ring": _action_ring,
     "extension": _goes("extension"),
     "group": _goes("group"),
+    "queue": _goes("queue"),
     "menu": _goes("menu"),
     "voicemail": _goes("voicemail"),
     "announcement": _goes("announce"),

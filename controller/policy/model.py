@@ -16,7 +16,8 @@ STRATEGIES = ("all", "in_order", "round_robin", "least_recent", "fewest_calls", 
 FORWARDINGS = ("always", "busy", "no_answer", "unregistered")
 PRESENCES = ("registered", "unregistered", "disturb_not")
 ACTIONS = (
-    "ring", "extension", "group", "menu", "voicemail", "announcement", "forward", "reject", "application", "next",
+    "ring", "extension", "group", "queue", "menu", "voicemail", "announcement", "forward", "reject", "application",
+    "next",
 )  # fmt: skip
 DAY_MINUTES = 24 * 60
 # The base dialplan follows at most so many next steps (DP_DEPTH in asterisk/extensions.conf).

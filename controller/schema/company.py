@@ -57,7 +57,7 @@ _IN_ACCOUNT = (
     "voicemail_boxes",
     "trunks",
     "routes",
-    *("caller_lists", "schedules", "groups", "menus", "policies", "conferences"),
+    *("caller_lists", "schedules", "groups", "queues", "menus", "policies", "conferences"),
 )
 _AT_TOP = (
     "settings",
@@ -81,6 +81,7 @@ _LISTS = {
     ("schedules", "times"): ("schedule_times", "", {"account": "account", "schedule": "name"}),
     ("schedules", "days"): ("schedule_days", "day", {"account": "account", "schedule": "name"}),
     ("groups", "members"): ("group_members", "user", {"account": "account", "group": "name"}),
+    ("queues", "members"): ("queue_members", "user", {"account": "account", "queue": "name"}),
     ("menus", "choices"): ("menu_choices", "", {"account": "account", "menu": "name"}),
     ("policies", "rules"): ("policy_rules", "", {"account": "account", "policy": "name"}),
     ("conferences", "pins"): ("conference_pins", "", {"account": "account", "conference": "name"}),
@@ -90,11 +91,17 @@ _LISTS = {
 _PLACED = {
     "emergency_routes": "priority",
     "group_members": "position",
+    "queue_members": "position",
     "policy_rules": "position",
     "forwardings": "position",
 }
 # Several words in one column: a list or a text.
-_WORDS = (("accounts", "flags"), ("schedule_times", "days"))
+_WORDS = (
+    ("accounts", "flags"),
+    ("schedule_times", "days"),
+    ("queues", "required_skills"),
+    ("queue_members", "skills"),
+)
 CSV_TABLES = tuple(dict.fromkeys((*_AT_TOP, *_IN_ACCOUNT, *(table for table, _, _ in _LISTS.values()))))
 
 

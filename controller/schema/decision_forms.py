@@ -21,7 +21,7 @@ PATTERNS = {
     "time_zone_form": r"(?=.{1,64}\Z)(UTC|[A-Z][A-Za-z]+(/[A-Z][A-Za-z_-]+){1,2})",
     "header_name_form": r"[A-Za-z][A-Za-z0-9-]{0,62}",
     "step_form": r"busy|announce|voicemail(:[0-9]{1,16})?|hangup|extension:[0-9*]{1,16}|number:\+[1-9][0-9]{4,14}"
-    rf"|(group|menu|policy):{_SLUG}",
+    rf"|(group|menu|policy|queue):{_SLUG}",
 }
 FORMS = {
     "caller_pattern_form": "a caller: +4930* (numbers that begin so), +49301234567, 101 (an extension) or anonymous",
@@ -30,12 +30,12 @@ FORMS = {
     "time_zone_form": "a time zone as IANA names it, such as Europe/Berlin, or UTC",
     "header_name_form": "the name of a SIP header: 1 to 63 letters, digits and hyphens, a letter first",
     "step_form": "busy, announce, voicemail (of the user), voicemail:600, hangup, extension:102, "
-    "number:+49301234567, group:sales, menu:welcome or policy:main",
+    "number:+49301234567, group:sales, menu:welcome, policy:main or queue:support",
 }
 CHOICES = {
     "strategy": "all in_order round_robin least_recent fewest_calls random weighted",
     "presence": "registered unregistered disturb_not",
-    "action": "ring extension group menu voicemail announcement forward reject application next",
+    "action": "ring extension group queue menu voicemail announcement forward reject application next",
     "condition": "always busy no_answer unregistered",
 }
 
@@ -135,7 +135,7 @@ REFERENCES = {
     ),
 }
 # Forms whose values are lists in the database.
-LISTS = ("words", "weekdays")
+LISTS = ("words", "weekdays", "skills")
 
 _ACCOUNT = {"account": "slug_form"}
 _WHEN = {"schedule": "slug_form", "schedule_open": "bool"}

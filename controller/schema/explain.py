@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import psycopg
 
-from controller.schema import decision_forms, feature_forms
+from controller.schema import decision_forms, feature_forms, queue_forms
 
 _TEXT = "up to 80 characters without ; = double quotes \\ $ ` { } < > | or control characters"
 
@@ -56,6 +56,7 @@ _CHECKS = {
     "node_state_kind": "kind is edge or media",
     "revisions_order": "a revision stands on an earlier one",
     "revisions_state": "state is configuration or operational",
+    **queue_forms.CHECKS,
 }
 
 _NAMES = {
@@ -89,6 +90,7 @@ _NAMES = {
     "revisions_pkey": "somebody else published this revision: plan again",
     **decision_forms.NAMES,
     **feature_forms.NAMES,
+    **queue_forms.NAMES,
 }
 
 # (the row names something missing, something still names the row)
@@ -137,6 +139,7 @@ _REFERENCES = {
     "revisions_rolls_back_fkey": ("there is no such revision", "revisions are never deleted"),
     **decision_forms.REFERENCES,
     **feature_forms.REFERENCES,
+    **queue_forms.REFERENCES,
 }
 _OWNER = ("there is no such account", "rows belong to this account")
 _ROW_NUMBER = "the database numbers rows by itself: leave id out"

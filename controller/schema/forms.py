@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.schema import decision_forms, feature_forms
+from controller.schema import decision_forms, feature_forms, queue_forms
 from controller.schema.explain import FORMS
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -53,7 +53,7 @@ RANGES = {
 _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
-    "kind": "user voicemail voicemail_main echo announcement number policy group menu conference",
+    "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference",
     "state": "enabled draining disabled",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",
@@ -61,6 +61,7 @@ _CHOICES = {
     "bool": "true false",
     **decision_forms.CHOICES,
     **feature_forms.CHOICES,
+    **queue_forms.CHOICES,
 }
 
 
@@ -103,6 +104,7 @@ _SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     "text": (lambda _: True, ""),
     **decision_forms.SPECIAL,
     **feature_forms.SPECIAL,
+    **queue_forms.SPECIAL,
 }
 _WORDS = {
     "setting_name": "lower-case letters, digits and underscores, such as zone",
@@ -242,7 +244,11 @@ SHAPES: dict[str, Shape] = {
         ("account", "mailbox", "display_name"),
         "{account}/{mailbox}",
     ),
-    **{table: Shape(*spec) for table, spec in (decision_forms.TABLES | feature_forms.TABLES).items()},
+    **{
+        table: Shape(*spec)
+        for tables in (queue_forms.TABLES, decision_forms.TABLES, feature_forms.TABLES)
+        for table, spec in tables.items()
+    },
     "extensions": Shape(
         _ACCOUNT
         | {
@@ -252,6 +258,7 @@ SHAPES: dict[str, Shape] = {
             "policy": "slug_form",
             "group": "slug_form",
             "menu": "slug_form",
+            "queue": "slug_form",
             "conference": "slug_form",
             "target": "text",
             "ring_time_s": "seconds_range",

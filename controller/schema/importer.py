@@ -183,6 +183,7 @@ _REFERENCES = {
     "group": _in_account("group_id", "groups", "name", "group"),
     "menu": _in_account("menu_id", "menus", "name", "menu"),
     "policy": _in_account("policy_id", "policies", "name", "policy"),
+    "queue": _in_account("queue_id", "queues", "name", "queue"),
     "conference": _in_account("conference_id", "conferences", "name", "conference"),
 }
 _NUMBER_EXTENSION = _in_account("extension_id", "extensions", "extension", "extension")
@@ -230,11 +231,13 @@ _KEYS = {
     "policies": ("account_id", "name"),
     "policy_rules": ("account_id", "policy_id", "position"),
     "forwardings": ("account_id", "user_id", "position"),
+    "queues": ("account_id", "name"),
+    "queue_members": ("account_id", "queue_id", "user_id"),
     "conferences": ("account_id", "name"),
     "conference_pins": ("account_id", "conference_id", "moderator"),
 }
 # Rows with steps: what they lead to may come later in the file, so they are judged at the end.
-_STEPS = ("groups", "menus", "menu_choices", "policies", "policy_rules", "forwardings")
+_STEPS = ("groups", "queues", "menus", "menu_choices", "policies", "policy_rules", "forwardings")
 
 
 _REQUIRED = """
@@ -334,7 +337,9 @@ class _Load:
         for name in _KEYS[row.table]:
             columns.setdefault(name, None)
         if row.table == "extensions" and columns.get("kind") is None:
-            kinds = [kind for kind in ("policy", "group", "menu", "conference") if row.values.get(kind)]
+            kinds = [
+                kind for kind in ("policy", "group", "menu", "queue", "conference") if row.values.get(kind)
+            ]
             columns["kind"] = kinds[0] if kinds else "user"
         return None if missing else columns
 

@@ -18,7 +18,7 @@ MEMBER = """coalesce(
     (SELECT d.name || '@' || o.name FROM public.devices d
        JOIN public.domains o ON o.id = d.domain_id WHERE d.id = m.device_id),
     m.number)"""
-_TABLES = {"group": "groups", "schedule": "schedules", "user": "users"}
+_TABLES = {"group": "groups", "queue": "queues", "schedule": "schedules", "user": "users"}
 
 
 class Found(NamedTuple):
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 def find(connection: Connection[Any], kind: str, text: str) -> Found:
-    """The group, schedule or user of that name. InputError: there is none, or several."""
+    """The group, queue, schedule or user of that name. InputError: there is none, or several."""
     name, _, account = text.partition("@")
     rows = connection.execute(
         f"""

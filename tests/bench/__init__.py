@@ -12,6 +12,7 @@ REGISTRY = {
     "invite_per_second": "tests.bench.invite",
     "register_per_second": "tests.bench.register",
     "agi": "tests.bench.agi",
+    "queues": "tests.bench.queues",
     "start_of_the_command": "tests.bench.command",
     "fill_empty_edge": "tests.bench.fill_edge",
     "compile_from_nothing": "tests.bench.compile",

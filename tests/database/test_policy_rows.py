@@ -54,7 +54,7 @@ REFUSED = [
     (RULE.format("action, target", "'ring', NULL"), "policy_rules_target", "device@domain"),
     (RULE.format("action, target", "'reject', 'no'"), "policy_rules_target", "declined"),
     (RULE.format("action, target", "'next', '101'"), "policy_rules_target", "nothing for next"),
-    (RULE.format("action, target", "'queue', 'sales'"), "policy_rules_action", "choose ring"),
+    (RULE.format("action, target", "'queues', 'sales'"), "policy_rules_action", "choose ring"),
     (RULE.format("action, presence", "'next', 'registered'"), "policy_rules_user", "set user_id"),
     (RULE.format("action, header_name", "'next', 'X-Tag'"), "policy_rules_header", "both"),
     (RULE.format("action", "'next'").replace(" 90,", " 10,"), "policy_rules_position_key", "take another"),

@@ -31,7 +31,7 @@ from controller.policy.snapshot import Live, live, snapshot
         ("schedule/s", '{"times":[{"days":["mon"],"from_date":"2026-02-30"}]}', "from_date is no date"),
         ("schedule/s", '{"days":[{"open":true}]}', "needs a day"),
         ("schedule/s", '{"days":[{"day":"2026-12-25","from":"09:00"}]}', "both from and to"),
-        ("policy/p", '{"rules":[{"do":{"action":"queue","target":"q"}}]}', "rules: action is 'queue'"),
+        ("policy/p", '{"rules":[{"do":{"action":"dance","target":"q"}}]}', "rules: action is 'dance'"),
         ("policy/p", '{"rules":[{"if":{"header":["X-A"]}}]}', "header is not a name and a value"),
         ("policy/p", '{"rules":[{"if":{"presence":"registered"}}]}', "those of a user"),
         ("policy/p", '{"rules":[{"if":[]}]}', "rules: if is no dict"),

@@ -1,0 +1,218 @@
+"""The SQL of `store.py`. Rows are locked callers first, by id, then offers by member: no two transactions block each
+other.
+
+A caller who is called back waits in state `callback`, any other in `waiting`: `_WAITS`.
+"""
+
+from __future__ import annotations
+
+_WAITS = "CASE WHEN callback_number IS NULL THEN 'waiting' ELSE 'callback' END"
+
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))"
+NOTIFY = "SELECT pg_notify('dialplane_queue', %(said)s)"
+TELL_WAITING = """
+SELECT pg_notify('dialplane_queue', c.account || '/' || c.queue) FROM (
+    SELECT DISTINCT account, queue FROM control.queue_callers
+     WHERE account = %(account)s AND state IN ('waiting', 'callback')) AS c"""
+EVENT = """
+INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, member, wait_ms, detail)
+SELECT account, queue, %(event)s, id, call_id, %(member)s,
+       (extract(epoch FROM clock_timestamp() - joined_at) * 1000)::bigint, %(detail)s
+  FROM control.queue_callers WHERE id = %(id)s"""
+
+# ------------------------------------------------------------------------------------------------- come and go
+
+FIND = """
+SELECT * FROM control.queue_callers
+ WHERE ticket = %(ticket)s
+    OR outcome = 'lost' AND account = %(account)s AND queue = %(queue)s AND caller = %(caller)s AND caller <> ''
+       AND ended_at > clock_timestamp() - make_interval(secs => %(rejoin_s)s)
+ ORDER BY ticket = %(ticket)s DESC, joined_at LIMIT 1 FOR UPDATE"""
+COUNT = """
+SELECT count(*)::int AS callers FROM control.queue_callers
+ WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback', 'ringing')"""
+JOIN = """
+INSERT INTO control.queue_callers
+       (ticket, account, queue, call_id, node, channel, caller, caller_name, priority, skills, state, outcome, ended_at)
+SELECT %(ticket)s, %(account)s, %(queue)s, %(call_id)s, %(node)s, %(channel)s, %(caller)s, %(caller_name)s,
+       %(priority)s, %(skills)s, CASE WHEN o.outcome IS NULL THEN 'waiting' ELSE 'gone' END, o.outcome,
+       CASE WHEN o.outcome IS NOT NULL THEN clock_timestamp() END
+  FROM (SELECT %(outcome)s::text) AS o (outcome)
+RETURNING id"""
+REJOIN = """
+UPDATE control.queue_callers
+   SET ticket = %(ticket)s, call_id = %(call_id)s, node = %(node)s, channel = %(channel)s, seen_at = clock_timestamp(),
+       state = 'waiting', callback_number = NULL, outcome = NULL, ended_at = NULL
+ WHERE id = %(id)s"""
+FOR_UPDATE = "SELECT * FROM control.queue_callers WHERE id = %(id)s FOR UPDATE"
+LEAVE = """
+UPDATE control.queue_callers SET state = 'gone', outcome = %(outcome)s, ended_at = clock_timestamp()
+ WHERE id = %(id)s"""
+CALL_BACK = """
+UPDATE control.queue_callers SET state = 'callback', callback_number = %(number)s, channel = NULL
+ WHERE id = %(id)s AND state = 'waiting' RETURNING account, queue"""
+
+# ----------------------------------------------------------------------------------------- who rings for whom
+
+WAITING = """
+SELECT id, queue, priority, joined_at, skills, retry_at, tried, state
+  FROM control.queue_callers
+ WHERE account = %(account)s AND queue = ANY (%(queues)s)
+   AND (state = 'callback' OR state = 'waiting' AND seen_at > clock_timestamp() - make_interval(secs => %(lease_s)s))"""
+CLOCK = "SELECT clock_timestamp() AS now"
+ANYBODY = """
+SELECT 1 AS one FROM control.queue_callers
+ WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback') LIMIT 1"""
+# A device nobody ever saw is registered nowhere, if every edge can say so. What is open for half a day was forgotten.
+MEMBERS = """
+WITH device AS (
+    SELECT d.member, d.aor FROM unnest(%(owners)s::text[], %(aors)s::text[]) AS d (member, aor)
+), known AS (
+    SELECT coalesce(bool_and(k.known), false) AS all_edges FROM control.registrars_known AS k
+), registered AS (
+    SELECT d.member, bool_or(coalesce(r.state <> 'unregistered', NOT k.all_edges)) AS registered
+      FROM device AS d CROSS JOIN known AS k LEFT JOIN control.registered AS r ON r.aor = d.aor GROUP BY d.member
+), talking AS (
+    SELECT DISTINCT leg ->> 'party' AS aor
+      FROM control.call_records AS r CROSS JOIN LATERAL jsonb_array_elements(r.legs) AS leg
+     WHERE r.account = %(account)s AND NOT r.complete AND r.started_at > clock_timestamp() - interval '12 hours'
+       AND leg ->> 'ended_at' IS NULL
+), busy AS (
+    SELECT DISTINCT d.member FROM device AS d JOIN talking AS t ON t.aor = d.aor
+), own AS (
+    SELECT * FROM control.queue_member_stats WHERE account = %(account)s AND queue = %(queue)s
+), wrap AS (
+    SELECT member, max(wrap_until) AS until FROM control.queue_member_stats
+     WHERE account = %(account)s AND wrap_until > clock_timestamp() GROUP BY member
+)
+SELECT u.member, coalesce(r.registered, false) AS registered, coalesce(s.logged_in, true) AS logged_in,
+       coalesce(s.paused, false) AS paused, coalesce(s.pause_reason, '') AS pause_reason,
+       coalesce(s.dnd, false) AS disturb_not, o.member IS NOT NULL AS reserved, b.member IS NOT NULL AS busy,
+       w.until AS wrap_until, own.last_offer_at, own.last_call_at,
+       CASE WHEN own.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN own.calls_today ELSE 0 END AS calls_today
+  FROM unnest(%(users)s::text[]) AS u (member)
+  LEFT JOIN registered AS r ON r.member = u.member
+  LEFT JOIN busy AS b ON b.member = u.member
+  LEFT JOIN own ON own.member = u.member
+  LEFT JOIN wrap AS w ON w.member = u.member
+  LEFT JOIN control.queue_offers AS o ON o.account = %(account)s AND o.member = u.member
+  LEFT JOIN control.member_states AS s ON s.account = %(account)s AND s.member = u.member"""
+RING = f"""
+WITH mine AS (
+    SELECT id FROM control.queue_callers WHERE id = ANY (%(ids)s) AND state IN ('waiting', 'callback')
+     ORDER BY id FOR UPDATE
+)
+UPDATE control.queue_callers AS c
+   SET state = 'ringing', seen_at = CASE {_WAITS} WHEN 'callback' THEN clock_timestamp() ELSE seen_at END
+  FROM mine WHERE c.id = mine.id RETURNING c.id"""
+RING_NOT = f"UPDATE control.queue_callers SET state = {_WAITS} WHERE id = ANY (%(ids)s)"
+RESERVE = """
+INSERT INTO control.queue_offers (account, member, caller_id, queue, legs, until)
+SELECT %(account)s, w.member, w.caller, %(queue)s, string_to_array(w.legs, ' '),
+       clock_timestamp() + make_interval(secs => %(take_s)s)
+  FROM unnest(%(members)s::text[], %(callers)s::bigint[], %(legs)s::text[]) AS w (member, caller, legs)
+ ORDER BY w.member
+ON CONFLICT (account, member) DO NOTHING RETURNING member, caller_id"""
+OFFERED = """
+WITH told AS (
+    SELECT c.account, c.queue, c.id, c.call_id, c.joined_at, w.member, w.why
+      FROM unnest(%(callers)s::bigint[], %(members)s::text[], %(why)s::text[]) AS w (caller, member, why)
+      JOIN control.queue_callers AS c ON c.id = w.caller
+), noted AS (
+    INSERT INTO control.queue_member_stats AS s (account, queue, member, last_offer_at)
+    SELECT account, queue, member, clock_timestamp() FROM told ORDER BY member
+    ON CONFLICT (account, member, queue) DO UPDATE SET last_offer_at = excluded.last_offer_at
+)
+INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, member, wait_ms, detail)
+SELECT account, queue, 'offered', id, call_id, member,
+       (extract(epoch FROM clock_timestamp() - joined_at) * 1000)::bigint, why
+  FROM told"""
+TAKE = """
+WITH taken AS (
+    UPDATE control.queue_offers
+       SET taken_at = clock_timestamp(), until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+     WHERE caller_id = %(id)s AND taken_at IS NULL RETURNING member, legs, caller_id
+)
+SELECT t.member, t.legs, c.callback_number
+  FROM taken AS t JOIN control.queue_callers AS c ON c.id = t.caller_id WHERE c.state = 'ringing' ORDER BY t.member"""
+FREE = "DELETE FROM control.queue_offers WHERE caller_id = %(id)s AND member <> %(but)s RETURNING member"
+ANSWERED = """
+UPDATE control.queue_callers
+   SET state = 'talking', member = %(member)s, answered_at = clock_timestamp(), seen_at = clock_timestamp(),
+       outcome = NULL, ended_at = NULL
+ WHERE id = %(id)s"""
+HOLD = """
+INSERT INTO control.queue_offers AS o (account, member, caller_id, queue, legs, taken_at, until)
+SELECT account, %(member)s, id, queue, '{}', clock_timestamp(), clock_timestamp()
+  FROM control.queue_callers WHERE id = %(id)s
+ON CONFLICT (account, member) DO NOTHING"""
+STATS_ANSWERED = """
+INSERT INTO control.queue_member_stats AS s (account, queue, member, last_call_at, day, calls_today)
+VALUES (%(account)s, %(queue)s, %(member)s, clock_timestamp(), (clock_timestamp() AT TIME ZONE 'UTC')::date, 1)
+ON CONFLICT (account, member, queue) DO UPDATE
+   SET last_call_at = excluded.last_call_at, day = excluded.day,
+       calls_today = CASE WHEN s.day = excluded.day THEN s.calls_today ELSE 0 END + 1"""
+MISSED = f"""
+UPDATE control.queue_callers
+   SET state = {_WAITS}, tried = CASE WHEN tried && %(rang)s::text[] THEN %(rang)s ELSE tried || %(rang)s::text[] END,
+       retry_at = clock_timestamp() + make_interval(secs => %(retry_s)s)
+ WHERE id = %(id)s"""
+ENDED = """
+UPDATE control.queue_callers SET state = 'gone', outcome = 'answered', ended_at = clock_timestamp()
+ WHERE id = %(id)s"""
+STATS_ENDED = """
+UPDATE control.queue_member_stats
+   SET last_call_at = clock_timestamp(), wrap_until = clock_timestamp() + make_interval(secs => %(wrap_up_s)s)
+ WHERE account = %(account)s AND queue = %(queue)s AND member = %(member)s"""
+EVENT_ENDED = """
+INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, member, talk_ms, detail)
+SELECT account, queue, 'ended', id, call_id, member,
+       (extract(epoch FROM ended_at - answered_at) * 1000)::bigint, %(detail)s
+  FROM control.queue_callers WHERE id = %(id)s"""
+
+# ------------------------------------------------------------------------------------------------------ leases
+
+HEARTBEAT = """
+WITH mine AS (
+    SELECT id FROM control.queue_callers WHERE id = ANY (%(ids)s) AND state <> 'gone' ORDER BY id FOR UPDATE
+), rings AS (
+    UPDATE control.queue_offers AS o SET until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+      FROM mine WHERE o.caller_id = mine.id AND o.taken_at IS NOT NULL
+)
+UPDATE control.queue_callers AS c SET seen_at = clock_timestamp() FROM mine WHERE c.id = mine.id RETURNING c.id"""
+SWEEPS = "SELECT pg_try_advisory_xact_lock(hashtextextended('dialplane.queue.sweep', 0)) AS mine"
+LATE = """
+SELECT * FROM control.queue_callers
+ WHERE state IN ('waiting', 'ringing', 'talking')
+       AND seen_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
+    OR state = 'callback' AND joined_at < clock_timestamp() - make_interval(secs => %(callback_s)s)
+ ORDER BY id FOR UPDATE SKIP LOCKED"""
+ENDED_UNSEEN = """
+UPDATE control.queue_callers SET state = 'gone', outcome = 'answered', ended_at = greatest(seen_at, answered_at)
+ WHERE id = %(id)s"""
+UNTAKEN = """
+SELECT * FROM control.queue_callers AS c
+ WHERE c.state = 'ringing' AND EXISTS (
+       SELECT FROM control.queue_offers AS o
+        WHERE o.caller_id = c.id AND o.taken_at IS NULL AND o.until < clock_timestamp())
+ ORDER BY id FOR UPDATE SKIP LOCKED"""
+WITHDRAWN = f"""
+UPDATE control.queue_callers
+   SET state = {_WAITS}, retry_at = clock_timestamp() + make_interval(secs => %(take_s)s)
+ WHERE id = %(id)s"""
+FORGET = """
+DELETE FROM control.queue_callers
+ WHERE state = 'gone' AND ended_at < clock_timestamp() - make_interval(secs => %(kept_s)s)"""
+
+# ------------------------------------------------------------------------------------------------------- looks
+
+CALLER = "SELECT *, clock_timestamp() AS now FROM control.queue_callers WHERE id = %(id)s"
+LINE = """
+SELECT id, priority, joined_at, skills, retry_at, tried, state FROM control.queue_callers
+ WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback', 'ringing')"""
+TALK = """
+SELECT (avg(t.talk_ms) / 1000)::float AS talk_s FROM (
+    SELECT talk_ms FROM control.queue_events
+     WHERE account = %(account)s AND queue = %(queue)s AND event = 'ended'
+       AND at > clock_timestamp() - interval '1 day'
+     ORDER BY at DESC LIMIT 50) AS t"""

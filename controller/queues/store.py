@@ -1,0 +1,450 @@
+"""Who waits, rings and talks, in PostgreSQL. The only psycopg file of the room.
+
+Decisions about a queue are made one at a time (advisory lock of the transaction), by whichever process is there; a
+member is reserved by the primary key of `control.queue_offers`, so that two queues cannot have one member either. Every
+transaction is short. A caller and its reservations live by a lease that its session renews (`heartbeat`); `sweep` ends
+what nobody renews. Every method raises DatabaseError; then nothing was done, or all of it: each may be called again.
+
+A change somebody may wait for is told on channel `dialplane_queue`: `account/queue` (claim: it decides for everybody),
+or `account/queue/caller id` (this caller has an offer: take).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from controller.errors import DatabaseError, InputError
+from controller.queues import statements as sql
+from controller.queues import waiting
+from controller.queues.engine import Decision, Offer, Rival, offer
+from controller.queues.model import Caller, Member, Queue, Setup, skills
+from controller.queues.waiting import Joined, Ringing, Swept, Visit
+
+CHANNEL = "dialplane_queue"
+LEASE_S = 15.0
+# An offer that the session of its caller does not take in this time is withdrawn.
+TAKE_S = 5.0
+_CALLBACK_S = 24 * 3600
+_KEPT_S = 24 * 3600
+_ROUNDS = 5
+
+
+class Store:
+    """One connection, one transaction at a time. `lease_s`, `take_s`: see LEASE_S, TAKE_S."""
+
+    def __init__(
+        self, connection: AsyncConnection[DictRow], *, lease_s: float = LEASE_S, take_s: float = TAKE_S
+    ) -> None:
+        self._connection = connection
+        self._lease_s = lease_s
+        self._take_s = take_s
+        self._one = asyncio.Lock()
+
+    @classmethod
+    async def connect(
+        cls, conninfo: str, *, lease_s: float = LEASE_S, take_s: float = TAKE_S, timeout_s: float = 2.0
+    ) -> Store:
+        """A store with a connection of its own; a statement that takes longer than `timeout_s` fails."""
+        try:
+            connection = await AsyncConnection.connect(
+                conninfo,
+                autocommit=True,
+                connect_timeout=5,
+                row_factory=dict_row,
+                application_name="dialplane queues",
+                # What is lost with the last moments of a database: who just came asks again with the same ticket.
+                options=f"-c statement_timeout={int(timeout_s * 1000)} -c synchronous_commit=off",
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=3,
+                tcp_user_timeout=10_000,
+            )
+        except psycopg.Error as error:
+            raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
+        return cls(connection, lease_s=lease_s, take_s=take_s)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    # --------------------------------------------------------------------------------------------- come and go
+
+    async def join(self, setup: Setup, visit: Visit) -> Joined:
+        """A caller comes. The same ticket again: the same place, or how the visit ended.
+
+        A caller who was lost and calls again within `rejoin_s` has its place too. Who may not wait is told where to go.
+        """
+        queue = _queue(setup, visit.queue)
+        async with self._transaction():
+            await self._lock(visit.account, visit.queue)
+            found = await self._row(sql.FIND, _values(visit) | {"rejoin_s": queue.rejoin_s})
+            if found is not None:
+                return await self._again(queue, visit, found)
+            members = await self._members(setup, queue)
+            counted = await self._row(sql.COUNT, {"account": visit.account, "queue": visit.queue})
+            way = waiting.joins(queue, counted["callers"] if counted else 0, members)
+            made = await self._row(sql.JOIN, _values(visit) | {"outcome": way.outcome if way else None})
+            if made is None:
+                raise DatabaseError(f"queue {visit.queue} of {visit.account}: the caller was not stored")
+            await self._event(made["id"], way.outcome if way else "joined", detail=way.why if way else None)
+            if way is None:
+                await self._tell(visit.account, visit.queue)
+            return Joined(made["id"], way)
+
+    async def _again(self, queue: Queue, visit: Visit, row: DictRow) -> Joined:
+        """The dialplan asks again, so what the session before it did is over: no member rings, nobody talks."""
+        if row["state"] == "talking":
+            await self._end(row, queue)
+        outcome = "answered" if row["state"] == "talking" else row["outcome"]
+        if outcome not in (None, "lost"):
+            steps = {"full": queue.on_full, "empty": queue.on_empty, "timeout": queue.on_timeout}
+            way = waiting.Way(outcome, steps.get(outcome, "hangup"), "this visit is over")
+            return Joined(row["id"], way, again=True)
+        await self._run(sql.REJOIN, _values(visit) | {"id": row["id"]})
+        if outcome == "lost":
+            await self._event(row["id"], "rejoined")
+        await self._free(row)
+        return Joined(row["id"], None, again=True)
+
+    async def leave(self, caller: int, outcome: str) -> str:
+        """A caller goes; gives how the visit ended, which is what was first: nothing happens twice."""
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None:
+                return "lost"
+            if row["state"] in ("gone", "talking"):
+                return str(row["outcome"] or "answered")
+            await self._run(sql.LEAVE, {"id": caller, "outcome": outcome})
+            await self._event(caller, outcome)
+            await self._free(row)
+            return outcome
+
+    async def call_back(self, caller: int, number: str) -> bool:
+        """A caller hangs up and wants to be called at that number; it keeps its place. False: it waits no more."""
+        async with self._transaction():
+            row = await self._row(sql.CALL_BACK, {"id": caller, "number": number})
+            if row is not None:
+                await self._event(caller, "callback", detail=number)
+                await self._tell(row["account"], row["queue"])
+            return row is not None
+
+    # ------------------------------------------------------------------------------------------ who rings for whom
+
+    async def claim(self, setup: Setup, name: str) -> list[int]:
+        """Decide for everybody who waits in a queue, and reserve; gives the callers who have an offer now.
+
+        Their sessions are told, and take it. Of a caller who is called back, the process that claimed is the session.
+        """
+        queue = _queue(setup, name)
+        offered: list[int] = []
+        async with self._transaction():
+            await self._lock(setup.account, name)
+            for _ in range(_ROUNDS):
+                if not await self._row(sql.ANYBODY, {"account": setup.account, "queue": name}):
+                    break
+                callers, members, now, rivals = await self._situation(setup, queue)
+                seed = f"{setup.account}/{name}/{now.timestamp()}"
+                decided = offer(queue, callers, members, now, seed, rivals)
+                if not decided.offers:
+                    break
+                made, whole = await self._reserve(setup.account, name, decided.offers)
+                offered += made
+                if whole:
+                    break
+        return offered
+
+    async def _reserve(self, account: str, queue: str, offers: Sequence[Offer]) -> tuple[list[int], bool]:
+        """Callers whose offer holds; whether all did. Members another queue took meanwhile are left out."""
+        rows = await self._all(sql.RING, {"ids": sorted(one.caller for one in offers)})
+        there = {row["id"] for row in rows}
+        legs: dict[tuple[str, int], list[str]] = {}
+        for one in offers:
+            for leg in one.legs:
+                if one.caller in there:
+                    legs.setdefault((leg.member, one.caller), []).append(str(leg))
+        # In one order everywhere: two transactions that want the same members wait, they do not block each other.
+        wanted = sorted(legs)
+        held = await self._all(
+            sql.RESERVE,
+            {
+                "account": account,
+                "queue": queue,
+                "members": [member for member, _ in wanted],
+                "callers": [caller for _, caller in wanted],
+                "legs": [" ".join(legs[key]) for key in wanted],
+                "take_s": self._take_s,
+            },
+        )
+        reserved = {row["caller_id"] for row in held}
+        await self._run(sql.RING_NOT, {"ids": sorted(there - reserved)})
+        why = {one.caller: one.why for one in offers}
+        await self._run(
+            sql.OFFERED,
+            {
+                "callers": [row["caller_id"] for row in held],
+                "members": [row["member"] for row in held],
+                "why": [why[row["caller_id"]] for row in held],
+            },
+        )
+        for caller in sorted(reserved):
+            await self._tell(account, queue, caller)
+        return sorted(reserved), len(held) == sum(len(one.members) for one in offers)
+
+    async def take(self, caller: int) -> Ringing | None:
+        """The offer this caller has, for its session to ring; None: there is none, or it rings already."""
+        async with self._transaction():
+            rows = await self._all(sql.TAKE, {"id": caller, "lease_s": self._lease_s})
+            if not rows:
+                return None
+            return Ringing(
+                caller,
+                tuple(leg for row in rows for leg in row["legs"]),
+                tuple(row["member"] for row in rows),
+                rows[0]["callback_number"],
+            )
+
+    async def answered(self, caller: int, member: str) -> bool:
+        """A member took the call; the others who rang are free. False: the caller is gone, or another took it."""
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None or (row["state"] == "gone" and row["outcome"] != "lost"):
+                return False
+            if row["state"] == "talking":
+                return bool(row["member"] == member)
+            if row["state"] == "gone":
+                await self._event(caller, "rejoined", detail="it was thought lost")
+            await self._run(sql.ANSWERED, {"id": caller, "member": member})
+            await self._run(sql.HOLD, {"id": caller, "member": member})
+            await self._run(sql.STATS_ANSWERED, _key(row, member))
+            await self._event(caller, "answered", member=member)
+            # Reserved until the talk is over: nobody else may ring this member, whenever it was read.
+            await self._free(row, but=member)
+            return True
+
+    async def missed(self, caller: int, queue: Queue, refused: Iterable[str] = ()) -> list[str]:
+        """Nobody took the call: those who rang are free, and others are tried after `retry_s`; gives who rang.
+
+        `refused`: those who said no (busy, declined); the others let it ring.
+        """
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None or row["state"] != "ringing":
+                return []
+            rang = await self._free(row)
+            said = set(refused)
+            await self._run(sql.MISSED, {"id": caller, "rang": rang, "retry_s": queue.retry_s})
+            for member in rang:
+                await self._event(caller, "refused" if member in said else "ignored", member=member)
+            return rang
+
+    async def ended(self, caller: int, queue: Queue) -> bool:
+        """The talk is over, the member wraps up. False: it was over, or never began."""
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None or row["state"] != "talking":
+                return False
+            await self._end(row, queue)
+            return True
+
+    async def _end(self, row: DictRow, queue: Queue) -> None:
+        await self._run(sql.ENDED, {"id": row["id"]})
+        await self._run(sql.STATS_ENDED, _key(row, row["member"]) | {"wrap_up_s": queue.wrap_up_s})
+        await self._run(sql.EVENT_ENDED, {"id": row["id"], "detail": None})
+        await self._free(row)
+
+    # ------------------------------------------------------------------------------------------------- leases
+
+    async def heartbeat(self, callers: Iterable[int]) -> set[int]:
+        """These callers are still there, and their members ring; gives those who are. The others must join again."""
+        async with self._transaction():
+            rows = await self._all(sql.HEARTBEAT, {"ids": sorted(callers), "lease_s": self._lease_s})
+            return {row["id"] for row in rows}
+
+    async def sweep(self) -> Swept:
+        """End what nobody renewed, of killed sessions or nodes: callers are `lost` and may come again, members free."""
+        async with self._transaction():
+            if not (await self._row(sql.SWEEPS, {}) or {}).get("mine"):
+                return Swept(0, 0)
+            late = await self._all(sql.LATE, {"lease_s": self._lease_s, "callback_s": _CALLBACK_S})
+            freed = 0
+            for row in late:
+                freed += len(await self._free(row))
+                if row["state"] == "talking":
+                    await self._run(sql.ENDED_UNSEEN, {"id": row["id"]})
+                    await self._run(sql.EVENT_ENDED, {"id": row["id"], "detail": "its session was lost"})
+                elif row["callback_number"] and row["state"] == "ringing":
+                    await self._run(sql.RING_NOT, {"ids": [row["id"]]})
+                else:
+                    outcome = "unreached" if row["callback_number"] else "lost"
+                    await self._run(sql.LEAVE, {"id": row["id"], "outcome": outcome})
+                    await self._event(row["id"], outcome)
+            for row in await self._all(sql.UNTAKEN, {}):
+                freed += len(await self._free(row))
+                await self._run(sql.WITHDRAWN, {"id": row["id"], "take_s": self._take_s})
+            await self._run(sql.FORGET, {"kept_s": _KEPT_S})
+            return Swept(len(late), freed)
+
+    # --------------------------------------------------------------------------------------------------- looks
+
+    async def stays(self, setup: Setup, caller: int) -> waiting.Way | None:
+        """Whether a caller who waits has to go on (see `waiting.leaves`); None: it stays."""
+        async with self._transaction():
+            row = await self._row(sql.CALLER, {"id": caller})
+            if row is None or row["state"] != "waiting":
+                return None
+            queue = _queue(setup, row["queue"])
+            return waiting.leaves(queue, _caller(row), await self._members(setup, queue), row["now"])
+
+    async def told(self, setup: Setup, caller: int) -> waiting.Told | None:
+        """What to tell a caller of its position; None: it waits no more."""
+        async with self._transaction():
+            row = await self._row(sql.CALLER, {"id": caller})
+            if row is None:
+                return None
+            queue = _queue(setup, row["queue"])
+            line = await self._all(sql.LINE, {"account": setup.account, "queue": queue.name})
+            callers = [_caller(one) for one in line]
+            if caller not in waiting.positions(callers):
+                return None
+            talk = await self._row(sql.TALK, {"account": setup.account, "queue": queue.name})
+            members = await self._members(setup, queue)
+            return waiting.told(queue, callers, caller, members, talk["talk_s"] if talk else None)
+
+    async def look(self, setup: Setup, name: str) -> tuple[Decision, dict[int, int], dict[str, Member]]:
+        """What `claim` would decide now, the position of each caller who waits, and the members; reserves nothing."""
+        queue = _queue(setup, name)
+        async with self._transaction():
+            callers, members, now, rivals = await self._situation(setup, queue)
+            rows = await self._all(sql.LINE, {"account": setup.account, "queue": name})
+        decided = offer(queue, callers, members, now, f"{setup.account}/{name}", rivals)
+        return decided, waiting.positions(map(_caller, rows)), members
+
+    async def _situation(
+        self, setup: Setup, queue: Queue
+    ) -> tuple[list[Caller], dict[str, Member], datetime, list[Rival]]:
+        """What a decision goes by: callers, members, the time, heavier queues."""
+        heavier = {one.name: one for one in _heavier(setup, queue)}
+        names = [queue.name, *heavier]
+        found: dict[str, list[Caller]] = {queue.name: []}
+        for row in await self._all(
+            sql.WAITING, {"account": setup.account, "queues": names, "lease_s": self._lease_s}
+        ):
+            found.setdefault(row["queue"], []).append(_caller(row))
+        clock = await self._row(sql.CLOCK, {})
+        if clock is None:
+            raise DatabaseError("PostgreSQL: no clock")
+        rivals = [
+            Rival(heavier[name], callers, await self._members(setup, heavier[name]))
+            for name, callers in found.items()
+            if name in heavier
+        ]
+        return found[queue.name], await self._members(setup, queue), clock["now"], rivals
+
+    async def _members(self, setup: Setup, queue: Queue) -> dict[str, Member]:
+        devices = {place.user: setup.devices.get(place.user, ()) for place in queue.members}
+        rows = await self._all(
+            sql.MEMBERS,
+            {
+                "account": setup.account,
+                "queue": queue.name,
+                "users": list(devices),
+                "owners": [user for user, aors in devices.items() for _ in aors],
+                "aors": [aor for aors in devices.values() for aor in aors],
+            },
+        )
+        found: dict[str, Member] = {}
+        for row in rows:
+            user = row.pop("member")
+            found[user] = Member(devices=devices[user], **row)
+        return found
+
+    # ---------------------------------------------------------------------------------------------------- wires
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with self._one:
+            try:
+                async with self._connection.transaction():
+                    yield
+            except psycopg.Error as error:
+                raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
+
+    async def _lock(self, account: str, queue: str) -> None:
+        await self._run(sql.LOCK, {"name": f"dialplane.queue:{account}/{queue}"})
+
+    async def _locked(self, caller: int) -> DictRow | None:
+        return await self._row(sql.FOR_UPDATE, {"id": caller})
+
+    async def _free(self, row: Mapping[str, Any], but: str = "") -> list[str]:
+        """The members who rang for a caller are free; whoever waits in the account may want them, or the place."""
+        rows = await self._all(sql.FREE, {"id": row["id"], "but": but})
+        await self._run(sql.TELL_WAITING, {"account": row["account"]})
+        return [one["member"] for one in rows]
+
+    async def _event(
+        self, caller: int, event: str, *, member: str | None = None, detail: str | None = None
+    ) -> None:
+        await self._run(sql.EVENT, {"id": caller, "event": event, "member": member, "detail": detail})
+
+    async def _tell(self, account: str, queue: str, caller: int | None = None) -> None:
+        said = f"{account}/{queue}" + (f"/{caller}" if caller is not None else "")
+        await self._run(sql.NOTIFY, {"said": said})
+
+    async def _run(self, statement: str, values: Mapping[str, Any]) -> None:
+        await self._connection.execute(statement.encode(), values)
+
+    async def _all(self, statement: str, values: Mapping[str, Any]) -> list[DictRow]:
+        return await (await self._connection.execute(statement.encode(), values)).fetchall()
+
+    async def _row(self, statement: str, values: Mapping[str, Any]) -> DictRow | None:
+        return await (await self._connection.execute(statement.encode(), values)).fetchone()
+
+
+def _values(visit: Visit) -> dict[str, Any]:
+    return asdict(visit) | {"skills": list(visit.skills)}
+
+
+def _key(row: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """Of a row of queue_member_stats."""
+    return {"account": row["account"], "queue": row["queue"], "member": member}
+
+
+def _caller(row: Mapping[str, Any]) -> Caller:
+    return Caller(
+        row["id"],
+        row["joined_at"],
+        row["priority"],
+        skills(row["skills"]),
+        row["retry_at"],
+        frozenset(row["tried"]),
+        row["state"] == "callback",
+    )
+
+
+def _queue(setup: Setup, name: str) -> Queue:
+    if name not in setup.queues:
+        raise InputError(f"account {setup.account} has no queue {name}; publish it first (dialplane apply)")
+    return setup.queues[name]
+
+
+def _heavier(setup: Setup, queue: Queue) -> list[Queue]:
+    """Queues that weigh more and share members."""
+    users = {place.user for place in queue.members}
+    return [
+        one
+        for one in setup.queues.values()
+        if one.weight > queue.weight and any(place.user in users for place in one.members)
+    ]
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,115 @@
+"""A visit of a queue: who comes, who may wait and stay, what callers are told. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from controller.queues.engine import line, on_duty
+from controller.queues.model import Caller, Member, Queue
+
+# Told in whole minutes beyond that: nobody plans by seconds.
+_MINUTE_S = 60
+
+
+class Way(NamedTuple):
+    """Where a caller goes on who does not (or no longer) wait: the outcome, the step, why."""
+
+    outcome: str
+    step: str
+    why: str
+
+
+class Told(NamedTuple):
+    """What a caller is told: its position from 1 on, and how long it may take; None: not known."""
+
+    position: int
+    wait_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A call that comes to a queue. `ticket` names this visit: the dialplan makes a new one each time."""
+
+    ticket: str
+    account: str
+    queue: str
+    call_id: str
+    node: str
+    channel: str = ""
+    caller: str = ""
+    caller_name: str = ""
+    priority: int = 0
+    skills: tuple[str, ...] = ()
+
+
+class Joined(NamedTuple):
+    """`way`: the caller does not wait, it goes on there; None: it waits. `again`: it has its old place."""
+
+    id: int
+    way: Way | None
+    again: bool = False
+
+
+class Ringing(NamedTuple):
+    """What the session of a caller rings: legs as dp-legs is told, members, a number to call back or None."""
+
+    caller: int
+    legs: tuple[str, ...]
+    members: tuple[str, ...]
+    callback: str | None
+
+
+class Swept(NamedTuple):
+    """What a sweep ended: callers lost, members free again."""
+
+    lost: int
+    freed: int
+
+
+def positions(callers: Iterable[Caller]) -> dict[int, int]:
+    """Caller -> position, from 1 on. Callers who ring keep theirs until they talk."""
+    return {caller.id: number for number, caller in enumerate(line(callers), 1)}
+
+
+def joins(queue: Queue, waiting: int, members: Mapping[str, Member]) -> Way | None:
+    """Whether one more caller may wait, when so many do; None: yes."""
+    if queue.max_waiting is not None and waiting >= queue.max_waiting:
+        return Way("full", queue.on_full, f"{waiting} callers wait already, {queue.max_waiting} may")
+    if not queue.join_empty and not on_duty(queue, members):
+        return Way("empty", queue.on_empty, "no member is on duty")
+    return None
+
+
+def leaves(queue: Queue, caller: Caller, members: Mapping[str, Member], now: datetime) -> Way | None:
+    """Whether a caller who waits has to go on; None: it stays. One who is called back waits for ever."""
+    if caller.callback:
+        return None
+    waited_s = (now - caller.joined_at).total_seconds()
+    if queue.max_wait_s is not None and waited_s >= queue.max_wait_s:
+        return Way(
+            "timeout", queue.on_timeout, f"waited {int(waited_s)} s, {queue.max_wait_s} s is the limit"
+        )
+    if queue.leave_empty and not on_duty(queue, members):
+        return Way("empty", queue.on_empty, "no member is on duty any more")
+    return None
+
+
+def told(
+    queue: Queue, callers: Iterable[Caller], caller: int, members: Mapping[str, Member], talk_s: float | None
+) -> Told:
+    """What to tell a caller. `talk_s`: how long calls of the queue take, on average; None: not known.
+
+    Each member who is on duty is done with a call, wrap-up included, in that time, so that many callers move up.
+    """
+    position = positions(callers)[caller]
+    there = on_duty(queue, members)
+    if talk_s is None or not there:
+        return Told(position, None)
+    seconds = position * (talk_s + queue.wrap_up_s) / there
+    if seconds > _MINUTE_S:
+        seconds = math.ceil(seconds / _MINUTE_S) * _MINUTE_S
+    return Told(position, math.ceil(seconds))
