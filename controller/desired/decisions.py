@@ -176,8 +176,8 @@ _MEMBERS = """
 _QUEUES = """
     SELECT account_id, id, name, display_name, strategy, ring_time_s, retry_s, wrap_up_s, weight, max_waiting,
            max_wait_s, join_empty, leave_empty, announce_position, announce_every_s, periodic_sound, periodic_every_s,
-           greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s, alert_limit,
-           alert_pace_ms, callback, rejoin_s, on_full, on_timeout, on_empty, required_skills
+           greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s,
+           alert_limit, alert_pace_ms, callback, rejoin_s, on_full, on_timeout, on_empty, required_skills
       FROM public.queues WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _QUEUE_MEMBERS = """
     SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert
