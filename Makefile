@@ -15,7 +15,7 @@ check: venv ## format, lint, types, and every test that needs no server (under a
 	$(BIN)/ruff format --check --quiet controller tests
 	$(BIN)/ruff check --quiet controller tests
 	$(BIN)/mypy
-	$(BIN)/pytest -q $(wildcard tests/unit tests/cases tests/golden tests/property tests/database)
+	$(BIN)/pytest -q -n auto --dist loadfile $(wildcard tests/unit tests/cases tests/golden tests/property tests/database)
 
 stack: ## what the machine lacks, the images, the stack (no calls yet)
 	@$(PREPARE) up

