@@ -85,7 +85,8 @@ async def ring(store: Store, caller: int, queue: Queue, members: list[str], dice
             if member != taker:
                 said(Ring(member, began, over))
         members = [taker]
-        await asyncio.sleep(dice.choice((0, 0.002)))
+        # Long enough for others to decide meanwhile.
+        await asyncio.sleep(dice.choice((0, 0.03)))
         over = time.monotonic()
         await store.ended(caller, queue)
     for member in members:
