@@ -54,9 +54,11 @@ def account_entries(account: Account) -> Iterator[Entry]:
             + (f";limit={device.call_limit}" if device.call_limit is not None else ""),
         )
     forwarded = {forwarding.user for forwarding in account.forwardings}
+    # A call that may be picked up rings at a media node.
+    straight = not any(extension.kind == "pickup" for extension in account.extensions)
     for extension in account.extensions:
         device_or_none = _straight(extension, devices_of)
-        if device_or_none and extension.user not in forwarded:
+        if straight and device_or_none and extension.user not in forwarded:
             for domain in account.domains:
                 yield entry("straight", f"{extension.extension}@{domain}", device_or_none.aor)
     for number in account.numbers:

@@ -32,9 +32,32 @@ def render_features(account: Account) -> str:
         for one in account.extensions
         if one.kind == "conference" and one.target
     ]
-    if not conferences:
+    pickups = [name(one.extension) for one in account.extensions if one.kind == "pickup"]
+    if not conferences and not pickups:
         return ""
-    return render("features.conf.j2", {"account": name(account.name), "conferences": conferences})
+    return render(
+        "features.conf.j2",
+        {
+            "account": name(account.name),
+            "conferences": conferences,
+            "pickups": pickups,
+            "ringing": _ringing(account) if pickups else [],
+        },
+    )
+
+
+def _ringing(account: Account) -> list[tuple[Raw, Raw]]:
+    """Devices, as data keys, and the extensions of their users: a call that rings there can be picked up."""
+    extensions: dict[str, list[str]] = {}
+    for one in account.extensions:
+        if one.kind == "user" and one.user:
+            extensions.setdefault(one.user, []).append(name(one.extension))
+    return [
+        # Asterisk ignores `-` in extensions.
+        (name(device.aor.replace("-", ":")), Raw("&".join(extensions.get(device.user or "", ()))))
+        for device in account.devices
+        if device.enabled and device.user
+    ]
 
 
 def _room(extension: Raw, room: Conference) -> _Room:

@@ -55,8 +55,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu, queue, conference; `target` of the last five is the name of that policy, group, menu, queue or
-    conference."""
+    group, menu, queue, conference, pickup; `target` names the policy, group, menu, queue or conference."""
 
     extension: str
     kind: str

@@ -84,6 +84,9 @@ class Walk:
     def _dial(self, called: str, permission: str) -> None:
         if called in self._own and not called.startswith(":"):
             self._extension(called)
+        elif (pattern := best((one for one in self._own if one.startswith("_")), called)) is not None:
+            self._own = self._own | {called: _expand(self._own[pattern], called)}
+            self._extension(called)
         elif self.leg.ring:
             device, _, user = self.leg.ring.partition(" ")
             self._say(f"ring {device} for 60 s", f"the name of a device{f' of user {user}' if user else ''}")
@@ -199,6 +202,12 @@ class Walk:
         ]
         self._say(f"conference {room}, at the account's home node", "; ".join(filter(None, told)))
         self._event("dp.home", extension)
+
+    def _pickup(self, extension: str, one: Application, *_: list[Application]) -> None:
+        _code, wanted = one.arguments
+        rings = f"at {wanted}" if wanted else f"somewhere in {self.leg.account}"
+        self._say(f"pick up a call that rings {rings}", "this node first, then the others of the cluster")
+        self._event("dp.pickup", wanted or "any")
 
     def _forward(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
@@ -340,6 +349,7 @@ Walk.applications = {
     "dp-announcement": Walk._announcement,
     "dp-forward": Walk._forward,
     "dp-conference": Walk._conference,
+    "dp-pickup": Walk._pickup,
 }
 
 

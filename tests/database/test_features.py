@@ -40,6 +40,7 @@ accounts:
       - {extension: "101", user: alice}
       - {extension: "8000", conference: team}
       - {extension: "8001", conference: board}
+      - {extension: "*8", kind: pickup}
 """
 
 
@@ -70,6 +71,15 @@ def test_a_file_becomes_lines_and_loading_it_again_changes_nothing(rows: Rows, t
     rows.execute("SET CONSTRAINTS ALL IMMEDIATE")
     again = load(rows, read_company(tmp_path / "company.yaml"))
     assert (again.added, again.changed) == (0, 0)
+
+
+def test_pickup(rows: Rows) -> None:
+    found = lines(rows)
+    assert {key: found[key] for key in ("*8", "_*8X!", ":pickup:desk1@acme.example")} == {
+        "*8": "Gosub(dp-pickup,s,1(*8,))",
+        "_*8X!": "Gosub(dp-pickup,s,1(${EXTEN},${EXTEN:2}))",
+        ":pickup:desk1@acme.example": "Return(101)",
+    }
 
 
 def test_a_pin_by_sql(rows: Rows) -> None:

@@ -80,3 +80,27 @@ def test_a_phone_cannot_ask_for_it(make: Make, nodes: dict[str, Endpoint]) -> No
             continue
         assert "X-DP-Home" not in dp(incoming)
         hang_up(caller, answered(caller, invite, node, incoming), node)
+
+
+def test_the_others_are_those_that_have_not_seen_it(nodes: dict[str, Endpoint], edge: Edge) -> None:
+    """Who asks is not asked itself; when all have seen it, that is final."""
+    asker = nodes["media1"]
+    invite = asker.invite("sip:*8@others.dialplane.internal", headers=asks("acme"), sign=False)
+    incoming = nodes["media2"].expect("INVITE")
+    assert dp(incoming)["X-DP-Tried"] == "media1"
+    nodes["media2"].answer(incoming, 404, "Not Found")
+    assert asker.final(invite).status == 404
+    nodes["media2"].expect("ACK")
+    seen = (*asks("acme"), ("X-DP-Tried", "media1"))
+    last = nodes["media2"].invite("sip:*8@others.dialplane.internal", headers=seen, sign=False)
+    assert nodes["media2"].final(last).status == 480
+
+
+def test_another_node_that_fails_is_passed_over_and_the_one_that_asks_too(
+    nodes: dict[str, Endpoint], edge: Edge
+) -> None:
+    asker = nodes["media1"]
+    invite = asker.invite("sip:*8@others.dialplane.internal", headers=asks("acme"), sign=False)
+    nodes["media2"].answer(nodes["media2"].expect("INVITE"), 503, "Service Unavailable")
+    assert asker.final(invite).status == 480
+    edge.rpc("htable.delete", "down", "media2")

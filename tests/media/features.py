@@ -37,6 +37,7 @@ FEATURES = Account(
         ),
         _to("8000", "conference", "open-room"), _to("8001", "conference", "closed"), _to("8002", "conference", "led"),
         _to("8003", "conference", "taped"),
+        _to("*8", "pickup"),
     ),
     numbers=(Number(NUMBER, "8000"),),
     conferences=(
