@@ -165,3 +165,30 @@ def test_a_recorded_conference_says_so_and_leaves_a_file_for_asterisk_alone(
     assert said == [f"dp.record {path}"]
     until(lambda: media.sh(f"stat -c '%a %U' {path}").split() == ["600", "asterisk"], 20)
     assert int(media.sh(f"stat -c %s {path}")) > 10_000
+
+
+def test_a_member_transfers_the_conference_on_and_somebody_into_it(edge: Edge, media: MediaNode) -> None:
+    """Whoever is in a conference is there by a leg of its own, which goes where the phone transfers it."""
+    edge.answers = {"8000": "answer", "f4": "answer"}
+    out = edge.call("8000", **phone("fay"))
+    out.wait("200")
+    room = edge.leg_to("8000")
+    out.hear(10)
+    out.send("REFER", "Refer-To: <sip:104@feat.example>", "Referred-By: <sip:fay@feat.example>")
+    ida = edge.leg_to("f4")
+    ida.hear(20)
+    room.hear(20)
+    loud(ida, 10)
+    room.bye()
+    ida.wait("BYE")
+    edge.reset()
+    edge.answers = {"8000": "answer", "f4": "answer"}
+    pair = edge.call("104", **phone("fay"))
+    pair.wait("200")
+    pair.hear(10)
+    pair.send("REFER", "Refer-To: <sip:8000@feat.example>", "Referred-By: <sip:fay@feat.example>")
+    asked = edge.leg_to("8000").invite
+    assert asked
+    assert asked.start == "INVITE sip:8000@home.dialplane.internal SIP/2.0"
+    loud(edge.leg_to("f4"), 10)
+    edge.leg_to("f4").bye()
