@@ -106,7 +106,7 @@ def test_it_stops_when_told_after_the_open_call_is_answered(resident: Resident) 
         # It has taken the call when it answers one that came later.
         assert asked(resident, "group", "sales").exit_code == 0
         resident.process.send_signal(signal.SIGTERM)
-        resident.until("1 open sessions end first")
+        resident.until("open sessions end first")
         call.sendall(block[30:] + b"200 result=1\n" * 20)
         said = b""
         while data := call.recv(4096):

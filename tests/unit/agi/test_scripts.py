@@ -14,7 +14,8 @@ import pytest
 from controller.wire.agi_caller import request, words
 from tests.unit.agi.place import SALES, filled, stage
 
-SCRIPTS = Path(__file__).parents[3] / "asterisk" / "agi-bin"
+ROOT = Path(__file__).parents[3]
+SCRIPTS = ROOT / "asterisk" / "agi-bin"
 DECIDE = ("group", "sales", "acme", "call-1", "+49301234567", "", "", "carrier-a", "600", "de", "0")
 
 
@@ -35,7 +36,7 @@ def run(
     process = subprocess.Popen(
         [sys.executable, str(SCRIPTS / script)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
