@@ -9,34 +9,50 @@ export TESTCONTAINERS_RYUK_DISABLED=true
 export DIALPLANE_FRESH=1
 FAILED=() TOLD=()
 
+tell() { # NAME SECONDS STATUS
+  TOLD+=("$(printf '%-34s %4d s  %s' "$1" "$2" "$( (($3)) && echo "FAILED ($3)" || echo passed)")")
+  (($3)) && FAILED+=("$1")
+  return "$3"
+}
 part() { # NAME COMMAND...
   local name=$1 began=$SECONDS status=0
   shift
   printf '\n=== %s\n' "$name"
   "$@" || status=$?
-  TOLD+=("$(printf '%-34s %4d s  %s' "$name" $((SECONDS - began)) "$( ((status)) && echo "FAILED ($status)" || echo passed)")")
-  ((status)) && FAILED+=("$name")
-  return "$status"
+  tell "$name" $((SECONDS - began)) "$status"
+}
+# Parts with servers of their own mostly wait: they go beside another part, and are told when that is over.
+LANE=.stack/lane
+beside() { # NAME COMMAND...
+  local name=$1 began=$SECONDS status=0
+  shift
+  "$@" >"$LANE/$name" 2>&1 || status=$?
+  echo "$((SECONDS - began)) $status $name" >>"$LANE/told"
+}
+tell_those_beside() { # HOW MANY
+  local seconds status name
+  wait
+  (($(wc -l <"$LANE/told") == $1)) || FAILED+=("a part that went beside and told nothing")
+  while read -r seconds status name; do
+    printf '\n=== %s\n' "$name"
+    cat "$LANE/$name"
+    tell "$name" "$seconds" "$status"
+  done <"$LANE/told"
 }
 suite() { .venv/bin/pytest -q --durations=5 "$@"; }
-shown() { # PID LOG: the end of a part that ran meanwhile
-  local status=0
-  wait "$1" || status=$?
-  cat "$2"
-  return "$status"
-}
 
 part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
-  # Servers of their own, mostly waiting for each other: these go at the same time as those of the edge.
-  suite tests/edge >.stack/edge.log 2>&1 &
-  EDGE=$!
-  part "check under the newest Python" make --no-print-directory newest
-  part "contract: Kamailio and Asterisk" suite tests/contract
-  part "contract: calls" suite tests/contract_ami
-  part "contract: decisions" suite tests/contract_agi
+  rm -rf "$LANE" && mkdir "$LANE"
+  {
+    beside "edge" suite tests/edge
+    beside "contract: Kamailio and Asterisk" suite tests/contract
+    beside "contract: calls" suite tests/contract_ami
+    beside "contract: decisions" suite tests/contract_agi
+    beside "check under the newest Python" make --no-print-directory newest
+  } &
   part "media node" suite tests/media
-  part "edge (since the stack stands)" shown "$EDGE" .stack/edge.log
+  tell_those_beside 5
   part "live: the whole stack" suite tests/live
 fi
 
