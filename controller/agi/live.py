@@ -6,6 +6,7 @@ From PostgreSQL while it answers; else what this process saw last.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from controller.policy.model import Turn
 # So often a decision is made anew because another node was first (its turn costs a millisecond); then it stands, and
 # two calls in a row begin with the same member.
 _TRIES = 50
+_STEP_S = 0.004
 _T = TypeVar("_T")
 
 
@@ -65,6 +67,8 @@ class Live:
                     found, turn = decide(Turn.of(before))
                     if turn is None or await self._shared.keep_turn(account, group, before, _memory(turn)):
                         break
+                    # Out of step with the other node, or it would be first each time.
+                    await asyncio.sleep(random.uniform(0, _STEP_S))  # noqa: S311
                 except DatabaseError:
                     found, turn = decide(Turn.of(self._turns.get(key, {})))
                     break

