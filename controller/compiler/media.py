@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.compiler import dialplan
+from controller.compiler import dialplan, dialplan_shared
 from controller.desired.model import Account, System
 from controller.entries import EVERYWHERE, Address, Entry
 
@@ -20,7 +20,7 @@ def account_entries(account: Account, system: System) -> Iterator[Entry]:
 
 def system_entries(system: System) -> Iterator[Entry]:
     """What every media node holds for all accounts."""
-    for key, value in dialplan.shared_dialplan(system).items():
+    for key, value in dialplan_shared.shared_dialplan(system).items():
         yield Entry(Address("media", EVERYWHERE, "dialplan", key), value)
-    for path, content in dialplan.media_files(system).items():
+    for path, content in dialplan_shared.media_files(system).items():
         yield Entry(Address("media", EVERYWHERE, "file", path), content)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.compiler import dialplan
+from controller.compiler import dialplan, dialplan_shared
 from tests.media import company
 from tests.media.decided import DECIDED, Agi
 from tests.media.features import FEATURES
@@ -40,14 +40,14 @@ def the_edge(media: MediaNode) -> Edge:
     system = company.system(media.gateway, edge.port)
     media.hold(
         {
-            **dialplan.shared_dialplan(system),
+            **dialplan_shared.shared_dialplan(system),
             **dialplan.account_dialplan(company.ACME, system),
             **dialplan.account_dialplan(company.SMALL, system),
             **dialplan.account_dialplan(DECIDED, system),
             **dialplan.account_dialplan(FEATURES, system),
         },
         {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},
-        dialplan.media_files(system),
+        dialplan_shared.media_files(system),
     )
     media.start()
     edge.asterisk = (media.address, 5060)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import escape
-from controller.compiler import dialplan, media_templates
+from controller.compiler import dialplan, dialplan_shared, dialplan_text, media_templates
 from controller.compiler.media_local import Local, local_files
 from controller.desired.model import Extension, Node, Route, Step
 from controller.errors import TemplateError
@@ -51,7 +51,7 @@ def test_no_text_leaves_its_argument(first: str, second: str) -> None:
     assert not re.search(r"\$[{\[]", line)
     folded = [escape.SPACE.sub(" ", one).strip() for one in (first, second)]
     assert separate(line[len("Return(") : -1]) == folded
-    parsed = dialplan.parse_dialplan(f"[a]\nexten => 1,1,{line}\nexten => 2,1,Return()\n", "x")
+    parsed = dialplan_text.parse_dialplan(f"[a]\nexten => 1,1,{line}\nexten => 2,1,Return()\n", "x")
     assert parsed == {"a/1": line, "a/2": "Return()"}
 
 
@@ -63,7 +63,7 @@ def test_account_text_stays_in_the_account(display: str, language: str) -> None:
     for key, value in entries.items():
         assert key.startswith(("account-acme/", "inbound-acme/"))
         assert value.count("\n") == 0
-        assert len(value.encode()) <= dialplan.MAX_LINE_BYTES
+        assert len(value.encode()) <= dialplan_text.MAX_LINE_BYTES
 
 
 @given(st.text(min_size=1, max_size=20).filter(lambda text: not escape.NAME(text)))
@@ -94,7 +94,7 @@ def test_an_extension_is_no_pattern_and_no_data(extension: str) -> None:
     ],
 )
 def test_parse(text: str, expected: dict[str, str]) -> None:
-    assert dialplan.parse_dialplan(text, "origin") == expected
+    assert dialplan_text.parse_dialplan(text, "origin") == expected
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_parse(text: str, expected: dict[str, str]) -> None:
 )
 def test_parse_is_strict(text: str, why: str) -> None:
     with pytest.raises(TemplateError, match=re.escape(why)) as caught:
-        dialplan.parse_dialplan(text, "account.conf.j2")
+        dialplan_text.parse_dialplan(text, "account.conf.j2")
     assert str(caught.value).startswith("account.conf.j2: rendered line")
 
 
@@ -144,7 +144,7 @@ def test_routes_by_prefix_priority_and_weight() -> None:
     }
     rows = [Route("49", "c-1", 20, 1), Route("49", "b", 10, 1), Route("49", "a", 10, 3), Route("", "a", 1, 1)]
     rows += [Route("1", "off", 1, 1)]
-    assert dialplan.routes(rows, trunks) == [("_X!", "a*1"), ("_49!", "a*3&b*1|c-1*1")]
+    assert dialplan_text.routes(rows, trunks) == [("_X!", "a*1"), ("_49!", "a*3&b*1|c-1*1")]
 
 
 def test_mailbox_values_are_json() -> None:
@@ -162,7 +162,7 @@ def test_language_of_the_user_before_that_of_the_account() -> None:
 
 def test_endpoints_of_several_edges() -> None:
     system = replace(SYSTEM, nodes=(Node("e2", "edge", "g1", "10.0.0.2", 5061, 1), *SYSTEM.nodes))
-    text = dialplan.media_files(system)["pjsip-edges.conf"]
+    text = dialplan_shared.media_files(system)["pjsip-edges.conf"]
     assert re.findall(r"^\[(.+)\]", text, re.M) == ["edge", "edge", "edge-edge1", "edge-edge1"]
     assert r"outbound_proxy = sip:10.0.0.2:5061\;transport=tcp\;lr" in text
 

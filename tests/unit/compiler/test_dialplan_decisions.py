@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.compiler import dialplan
+from controller.compiler import dialplan, dialplan_text
 from controller.desired.model import (
     Account,
     CallerList,
@@ -124,7 +124,7 @@ def test_many_members_take_several_lines() -> None:
     )
     found = lines(account, ":group:sales")
     assert sum(line.startswith("Gosub(dp-more,") for line in found) > 3
-    assert all(len(line.encode()) <= dialplan.MAX_LINE_BYTES for line in found)
+    assert all(len(line.encode()) <= dialplan_text.MAX_LINE_BYTES for line in found)
     assert sum(line.count("@") for line in found) == 100
 
 

@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from controller.compiler import dialplan
+from controller.compiler import dialplan, dialplan_shared
 from tests.media.decided import DECIDED
 from tests.unit.samples import ACME, SYSTEM
 
@@ -31,8 +31,8 @@ def test_account_whose_calls_are_decided() -> None:
 
 
 def test_shared() -> None:
-    check("shared.conf", dialplan.render_shared(SYSTEM))
+    check("shared.conf", dialplan_shared.render_shared(SYSTEM))
 
 
 def test_edges() -> None:
-    check("pjsip-edges.conf", dialplan.media_files(SYSTEM)["pjsip-edges.conf"])
+    check("pjsip-edges.conf", dialplan_shared.media_files(SYSTEM)["pjsip-edges.conf"])
