@@ -132,6 +132,9 @@ def unavailable(member: Member | None, now: datetime) -> str:
     """Why a member cannot be offered a caller; empty: it can."""
     if member is None or not member.devices:
         return "has no device"
+    there = member.logged_in and member.registered
+    if there and not (member.paused or member.disturb_not or member.reserved or member.busy):
+        return _wraps_up(member, now)
     for holds, why in (
         (not member.logged_in, "is logged out"),
         (member.paused, f"pauses ({member.pause_reason})" if member.pause_reason else "pauses"),
@@ -142,9 +145,13 @@ def unavailable(member: Member | None, now: datetime) -> str:
     ):
         if holds:
             return why
-    if member.wrap_until is not None and member.wrap_until > now:
-        return f"wraps up for another {math.ceil((member.wrap_until - now).total_seconds())} s"
     return ""
+
+
+def _wraps_up(member: Member, now: datetime) -> str:
+    if member.wrap_until is None or member.wrap_until <= now:
+        return ""
+    return f"wraps up for another {math.ceil((member.wrap_until - now).total_seconds())} s"
 
 
 def on_duty(queue: Queue, members: Mapping[str, Member]) -> int:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 _WAITS = "CASE WHEN callback_number IS NULL THEN 'waiting' ELSE 'callback' END"
 
-LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))"
+# The time after it was granted.
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0)), clock_timestamp() AS now"
 NOTIFY = "SELECT pg_notify('dialplane_queue', %(said)s)"
-TELL_WAITING = """
-SELECT pg_notify('dialplane_queue', c.account || '/' || c.queue) FROM (
-    SELECT DISTINCT account, queue FROM control.queue_callers
-     WHERE account = %(account)s AND state IN ('waiting', 'callback')) AS c"""
-EVENT = """
+EVENTS = """
 INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, member, wait_ms, detail)
-SELECT account, queue, %(event)s, id, call_id, %(member)s,
-       (extract(epoch FROM clock_timestamp() - joined_at) * 1000)::bigint, %(detail)s
-  FROM control.queue_callers WHERE id = %(id)s"""
+SELECT c.account, c.queue, e.event, c.id, c.call_id, e.member,
+       (extract(epoch FROM clock_timestamp() - c.joined_at) * 1000)::bigint, %(detail)s
+  FROM control.queue_callers AS c CROSS JOIN unnest(%(events)s::text[], %(members)s::text[]) AS e (event, member)
+ WHERE c.id = %(id)s"""
 
 # ------------------------------------------------------------------------------------------------- come and go
 
@@ -32,13 +30,21 @@ COUNT = """
 SELECT count(*)::int AS callers FROM control.queue_callers
  WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback', 'ringing')"""
 JOIN = """
-INSERT INTO control.queue_callers
-       (ticket, account, queue, call_id, node, channel, caller, caller_name, priority, skills, state, outcome, ended_at)
-SELECT %(ticket)s, %(account)s, %(queue)s, %(call_id)s, %(node)s, %(channel)s, %(caller)s, %(caller_name)s,
-       %(priority)s, %(skills)s, CASE WHEN o.outcome IS NULL THEN 'waiting' ELSE 'gone' END, o.outcome,
-       CASE WHEN o.outcome IS NOT NULL THEN clock_timestamp() END
-  FROM (SELECT %(outcome)s::text) AS o (outcome)
-RETURNING id"""
+WITH o AS (SELECT %(outcome)s::text AS outcome), made AS (
+    INSERT INTO control.queue_callers
+           (ticket, account, queue, call_id, node, channel, caller, caller_name, priority, skills, state, outcome,
+            ended_at)
+    SELECT %(ticket)s, %(account)s, %(queue)s, %(call_id)s, %(node)s, %(channel)s, %(caller)s, %(caller_name)s,
+           %(priority)s, %(skills)s, CASE WHEN o.outcome IS NULL THEN 'waiting' ELSE 'gone' END, o.outcome,
+           CASE WHEN o.outcome IS NOT NULL THEN clock_timestamp() END
+      FROM o
+    RETURNING id, account, queue, call_id, outcome
+), noted AS (
+    INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, wait_ms, detail)
+    SELECT account, queue, coalesce(outcome, 'joined'), id, call_id, 0, %(why)s FROM made
+)
+SELECT id, CASE WHEN outcome IS NULL THEN pg_notify('dialplane_queue', account || '/' || queue)::text END AS told
+  FROM made"""
 REJOIN = """
 UPDATE control.queue_callers
    SET ticket = %(ticket)s, call_id = %(call_id)s, node = %(node)s, channel = %(channel)s, seen_at = clock_timestamp(),
@@ -46,8 +52,13 @@ UPDATE control.queue_callers
  WHERE id = %(id)s"""
 FOR_UPDATE = "SELECT * FROM control.queue_callers WHERE id = %(id)s FOR UPDATE"
 LEAVE = """
-UPDATE control.queue_callers SET state = 'gone', outcome = %(outcome)s, ended_at = clock_timestamp()
- WHERE id = %(id)s"""
+WITH gone AS (
+    UPDATE control.queue_callers SET state = 'gone', outcome = %(outcome)s, ended_at = clock_timestamp()
+     WHERE id = %(id)s RETURNING *
+)
+INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, wait_ms)
+SELECT account, queue, outcome, id, call_id, (extract(epoch FROM clock_timestamp() - joined_at) * 1000)::bigint
+  FROM gone"""
 CALL_BACK = """
 UPDATE control.queue_callers SET state = 'callback', callback_number = %(number)s, channel = NULL
  WHERE id = %(id)s AND state = 'waiting' RETURNING account, queue"""
@@ -57,17 +68,25 @@ UPDATE control.queue_callers SET state = 'callback', callback_number = %(number)
 WAITING = """
 SELECT id, queue, priority, joined_at, skills, retry_at, tried, state
   FROM control.queue_callers
- WHERE account = %(account)s AND queue = ANY (%(queues)s)
+ WHERE account = %(account)s AND queue = %(queue)s
    AND (state = 'callback' OR state = 'waiting' AND seen_at > clock_timestamp() - make_interval(secs => %(lease_s)s))"""
+# Of those who ask for the same skills as many as members are free: each of them takes one at least.
+NEXT = f"""
+SELECT id, queue, priority, joined_at, skills, retry_at, tried, state FROM (
+    SELECT w.*, row_number() OVER (PARTITION BY w.skills ORDER BY w.priority DESC, w.joined_at, w.id) AS place
+      FROM ({WAITING}) AS w
+     WHERE w.retry_at IS NULL OR w.retry_at <= %(now)s) AS w
+ WHERE place <= %(free)s"""
 CLOCK = "SELECT clock_timestamp() AS now"
-ANYBODY = """
-SELECT 1 AS one FROM control.queue_callers
- WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback') LIMIT 1"""
+# Lists are texts with spaces between: names and AORs have none, and a thousand of them are sent in no time.
+_DEVICE = """
+device AS (
+    SELECT d.member, d.aor
+      FROM unnest(string_to_array(%(owners)s, ' '), string_to_array(%(aors)s, ' ')) AS d (member, aor)
+)"""
 # A device nobody ever saw is registered nowhere, if every edge can say so. What is open for half a day was forgotten.
-MEMBERS = """
-WITH device AS (
-    SELECT d.member, d.aor FROM unnest(%(owners)s::text[], %(aors)s::text[]) AS d (member, aor)
-), known AS (
+_ABOUT = """
+known AS (
     SELECT coalesce(bool_and(k.known), false) AS all_edges FROM control.registrars_known AS k
 ), registered AS (
     SELECT d.member, bool_or(coalesce(r.state <> 'unregistered', NOT k.all_edges)) AS registered
@@ -79,54 +98,87 @@ WITH device AS (
        AND leg ->> 'ended_at' IS NULL
 ), busy AS (
     SELECT DISTINCT d.member FROM device AS d JOIN talking AS t ON t.aor = d.aor
-), own AS (
-    SELECT * FROM control.queue_member_stats WHERE account = %(account)s AND queue = %(queue)s
-), wrap AS (
+)"""
+_STATS = """
+own.last_offer_at, own.last_call_at,
+CASE WHEN own.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN own.calls_today ELSE 0 END AS calls_today"""
+MEMBERS = f"""
+WITH {_DEVICE}, {_ABOUT}, wrap AS (
     SELECT member, max(wrap_until) AS until FROM control.queue_member_stats
      WHERE account = %(account)s AND wrap_until > clock_timestamp() GROUP BY member
 )
 SELECT u.member, coalesce(r.registered, false) AS registered, coalesce(s.logged_in, true) AS logged_in,
        coalesce(s.paused, false) AS paused, coalesce(s.pause_reason, '') AS pause_reason,
        coalesce(s.dnd, false) AS disturb_not, o.member IS NOT NULL AS reserved, b.member IS NOT NULL AS busy,
-       w.until AS wrap_until, own.last_offer_at, own.last_call_at,
-       CASE WHEN own.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN own.calls_today ELSE 0 END AS calls_today
-  FROM unnest(%(users)s::text[]) AS u (member)
+       w.until AS wrap_until, {_STATS}
+  FROM unnest(string_to_array(%(users)s, ' ')) AS u (member)
   LEFT JOIN registered AS r ON r.member = u.member
   LEFT JOIN busy AS b ON b.member = u.member
-  LEFT JOIN own ON own.member = u.member
+  LEFT JOIN control.queue_member_stats AS own
+         ON own.account = %(account)s AND own.queue = %(queue)s AND own.member = u.member
   LEFT JOIN wrap AS w ON w.member = u.member
   LEFT JOIN control.queue_offers AS o ON o.account = %(account)s AND o.member = u.member
   LEFT JOIN control.member_states AS s ON s.account = %(account)s AND s.member = u.member"""
-RING = f"""
-WITH mine AS (
-    SELECT id FROM control.queue_callers WHERE id = ANY (%(ids)s) AND state IN ('waiting', 'callback')
-     ORDER BY id FOR UPDATE
+# Members who can be offered somebody, while somebody waits; and, where a round goes on, who rang last.
+FREE = f"""
+WITH idle AS MATERIALIZED (
+    SELECT u.member FROM unnest(string_to_array(%(users)s, ' ')) AS u (member)
+     WHERE EXISTS (SELECT FROM control.queue_callers AS c
+                    WHERE c.account = %(account)s AND c.queue = %(queue)s AND c.state IN ('waiting', 'callback'))
+       AND NOT EXISTS (SELECT FROM control.queue_offers AS o WHERE o.account = %(account)s AND o.member = u.member)
+       AND NOT EXISTS (SELECT FROM control.member_states AS s WHERE s.account = %(account)s AND s.member = u.member
+                          AND (NOT s.logged_in OR s.paused OR s.dnd))
+       AND NOT EXISTS (SELECT FROM control.queue_member_stats AS w
+                        WHERE w.account = %(account)s AND w.member = u.member AND w.wrap_until > %(now)s)
+), {_DEVICE.replace("AS d (member, aor)", "AS d (member, aor) JOIN idle USING (member)")}, {_ABOUT}, free AS (
+    SELECT r.member FROM registered AS r
+     WHERE r.registered AND NOT EXISTS (SELECT FROM busy AS b WHERE b.member = r.member)
 )
-UPDATE control.queue_callers AS c
-   SET state = 'ringing', seen_at = CASE {_WAITS} WHEN 'callback' THEN clock_timestamp() ELSE seen_at END
-  FROM mine WHERE c.id = mine.id RETURNING c.id"""
-RING_NOT = f"UPDATE control.queue_callers SET state = {_WAITS} WHERE id = ANY (%(ids)s)"
-RESERVE = """
-INSERT INTO control.queue_offers (account, member, caller_id, queue, legs, until)
-SELECT %(account)s, w.member, w.caller, %(queue)s, string_to_array(w.legs, ' '),
-       clock_timestamp() + make_interval(secs => %(take_s)s)
-  FROM unnest(%(members)s::text[], %(callers)s::bigint[], %(legs)s::text[]) AS w (member, caller, legs)
- ORDER BY w.member
-ON CONFLICT (account, member) DO NOTHING RETURNING member, caller_id"""
-OFFERED = """
-WITH told AS (
-    SELECT c.account, c.queue, c.id, c.call_id, c.joined_at, w.member, w.why
-      FROM unnest(%(callers)s::bigint[], %(members)s::text[], %(why)s::text[]) AS w (caller, member, why)
-      JOIN control.queue_callers AS c ON c.id = w.caller
+SELECT f.member, false AS reserved, {_STATS}
+  FROM free AS f LEFT JOIN control.queue_member_stats AS own
+         ON own.account = %(account)s AND own.queue = %(queue)s AND own.member = f.member
+UNION ALL
+SELECT * FROM (
+    SELECT own.member, true, {_STATS}
+      FROM control.queue_member_stats AS own
+      JOIN unnest(string_to_array(%(users)s, ' ')) AS u (member) ON u.member = own.member
+     WHERE %(round)s AND own.account = %(account)s AND own.queue = %(queue)s AND own.last_offer_at IS NOT NULL
+     ORDER BY own.last_offer_at DESC FETCH FIRST 1 ROW WITH TIES) AS last
+ WHERE last.member NOT IN (SELECT member FROM free)"""
+# The members another queue took meanwhile are left out; who got none of them goes on waiting.
+OFFER = f"""
+WITH wanted AS (
+    SELECT w.* FROM unnest(%(members)s::text[], %(callers)s::bigint[], %(legs)s::text[], %(why)s::text[])
+           AS w (member, caller, legs, why)
+), mine AS (
+    SELECT id FROM control.queue_callers WHERE id = ANY (%(callers)s::bigint[]) AND state IN ('waiting', 'callback')
+     ORDER BY id FOR UPDATE
+), held AS (
+    INSERT INTO control.queue_offers (account, member, caller_id, queue, legs, until)
+    SELECT %(account)s, w.member, w.caller, %(queue)s, string_to_array(w.legs, ' '),
+           clock_timestamp() + make_interval(secs => %(take_s)s)
+      FROM wanted AS w JOIN mine ON mine.id = w.caller
+     ORDER BY w.member
+    ON CONFLICT (account, member) DO NOTHING RETURNING member, caller_id
+), rings AS (
+    UPDATE control.queue_callers AS c
+       SET state = 'ringing', seen_at = CASE {_WAITS} WHEN 'callback' THEN clock_timestamp() ELSE seen_at END
+      FROM (SELECT DISTINCT caller_id FROM held) AS h WHERE c.id = h.caller_id
+    RETURNING c.id, c.call_id, c.joined_at
 ), noted AS (
     INSERT INTO control.queue_member_stats AS s (account, queue, member, last_offer_at)
-    SELECT account, queue, member, clock_timestamp() FROM told ORDER BY member
+    SELECT %(account)s, %(queue)s, member, clock_timestamp() FROM held ORDER BY member
     ON CONFLICT (account, member, queue) DO UPDATE SET last_offer_at = excluded.last_offer_at
+), told AS (
+    INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, member, wait_ms, detail)
+    SELECT %(account)s, %(queue)s, 'offered', r.id, r.call_id, h.member,
+           (extract(epoch FROM clock_timestamp() - r.joined_at) * 1000)::bigint, w.why
+      FROM held AS h JOIN rings AS r ON r.id = h.caller_id
+      JOIN wanted AS w ON w.member = h.member AND w.caller = h.caller_id
 )
-INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, member, wait_ms, detail)
-SELECT account, queue, 'offered', id, call_id, member,
-       (extract(epoch FROM clock_timestamp() - joined_at) * 1000)::bigint, why
-  FROM told"""
+SELECT caller_id, pg_notify('dialplane_queue', concat_ws('/', %(account)s::text, %(queue)s::text, caller_id))
+  FROM held"""
+RING_NOT = f"UPDATE control.queue_callers SET state = {_WAITS} WHERE id = ANY (%(ids)s)"
 TAKE = """
 WITH taken AS (
     UPDATE control.queue_offers
@@ -135,7 +187,15 @@ WITH taken AS (
 )
 SELECT t.member, t.legs, c.callback_number
   FROM taken AS t JOIN control.queue_callers AS c ON c.id = t.caller_id WHERE c.state = 'ringing' ORDER BY t.member"""
-FREE = "DELETE FROM control.queue_offers WHERE caller_id = %(id)s AND member <> %(but)s RETURNING member"
+# Who rang for a caller is free; all who wait in the account may want such a member, or the place.
+LET_GO = """
+WITH free AS (
+    DELETE FROM control.queue_offers WHERE caller_id = %(id)s AND member <> %(but)s RETURNING member
+)
+SELECT ARRAY(SELECT member FROM free) AS members, (
+    SELECT count(pg_notify('dialplane_queue', concat_ws('/', w.account, w.queue))::text) FROM (
+        SELECT DISTINCT account, queue FROM control.queue_callers
+         WHERE account = %(account)s AND state IN ('waiting', 'callback')) AS w) AS told"""
 ANSWERED = """
 UPDATE control.queue_callers
    SET state = 'talking', member = %(member)s, answered_at = clock_timestamp(), seen_at = clock_timestamp(),

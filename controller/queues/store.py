@@ -89,15 +89,13 @@ class Store:
             found = await self._row(sql.FIND, _values(visit) | {"rejoin_s": queue.rejoin_s})
             if found is not None:
                 return await self._again(queue, visit, found)
-            members = await self._members(setup, queue)
+            members = {} if queue.join_empty else await self._members(setup, queue)
             counted = await self._row(sql.COUNT, {"account": visit.account, "queue": visit.queue})
             way = waiting.joins(queue, counted["callers"] if counted else 0, members)
-            made = await self._row(sql.JOIN, _values(visit) | {"outcome": way.outcome if way else None})
+            outcome, why = (way.outcome, way.why) if way else (None, None)
+            made = await self._row(sql.JOIN, _values(visit) | {"outcome": outcome, "why": why})
             if made is None:
                 raise DatabaseError(f"queue {visit.queue} of {visit.account}: the caller was not stored")
-            await self._event(made["id"], way.outcome if way else "joined", detail=way.why if way else None)
-            if way is None:
-                await self._tell(visit.account, visit.queue)
             return Joined(made["id"], way)
 
     async def _again(self, queue: Queue, visit: Visit, row: DictRow) -> Joined:
@@ -124,7 +122,6 @@ class Store:
             if row["state"] in ("gone", "talking"):
                 return str(row["outcome"] or "answered")
             await self._run(sql.LEAVE, {"id": caller, "outcome": outcome})
-            await self._event(caller, outcome)
             await self._free(row)
             return outcome
 
@@ -146,71 +143,79 @@ class Store:
         """
         queue = _queue(setup, name)
         offered: list[int] = []
-        async with self._transaction():
-            await self._lock(setup.account, name)
-            for _ in range(_ROUNDS):
-                if not await self._row(sql.ANYBODY, {"account": setup.account, "queue": name}):
-                    break
-                callers, members, now, rivals = await self._situation(setup, queue)
-                seed = f"{setup.account}/{name}/{now.timestamp()}"
-                decided = offer(queue, callers, members, now, seed, rivals)
-                if not decided.offers:
-                    break
-                made, whole = await self._reserve(setup.account, name, decided.offers)
-                offered += made
-                if whole:
-                    break
+        # A round is a transaction: one that held members already and wanted others could block another one.
+        for _ in range(_ROUNDS):
+            made, whole = await self._round(setup, queue)
+            offered += made
+            if whole:
+                break
         return offered
+
+    async def _round(self, setup: Setup, queue: Queue) -> tuple[list[int], bool]:
+        """One decision; False: other queues took members of it meanwhile, others may be free."""
+        async with self._transaction():
+            now = await self._lock(setup.account, queue.name)
+            callers, members = await self._next(setup, queue, now)
+            if not callers:
+                return [], True
+            rivals = [Rival(one, *await self._next(setup, one, now)) for one in _heavier(setup, queue)]
+            seed = f"{setup.account}/{queue.name}/{now.timestamp()}"
+            decided = offer(queue, callers, members, now, seed, rivals)
+            if not decided.offers:
+                return [], True
+            return await self._reserve(setup.account, queue.name, decided.offers)
+
+    async def _next(
+        self, setup: Setup, queue: Queue, now: datetime
+    ) -> tuple[list[Caller], dict[str, Member]]:
+        """What a decision goes by and no more: members who are free, callers they could be offered."""
+        devices = _devices(setup, queue)
+        values = {"account": setup.account, "queue": queue.name, "now": now}
+        rows = await self._all(
+            sql.FREE, values | _texts(devices) | {"round": queue.strategy == "round_robin"}
+        )
+        members = {row["member"]: _member(row, devices) for row in rows}
+        free = sum(1 for row in rows if not row["reserved"])
+        if not free:
+            return [], members
+        found = await self._all(sql.NEXT, values | {"free": free, "lease_s": self._lease_s})
+        return [_caller(row) for row in found], members
 
     async def _reserve(self, account: str, queue: str, offers: Sequence[Offer]) -> tuple[list[int], bool]:
         """Callers whose offer holds; whether all did. Members another queue took meanwhile are left out."""
-        rows = await self._all(sql.RING, {"ids": sorted(one.caller for one in offers)})
-        there = {row["id"] for row in rows}
         legs: dict[tuple[str, int], list[str]] = {}
         for one in offers:
             for leg in one.legs:
-                if one.caller in there:
-                    legs.setdefault((leg.member, one.caller), []).append(str(leg))
+                legs.setdefault((leg.member, one.caller), []).append(str(leg))
+        why = {one.caller: one.why for one in offers}
         # In one order everywhere: two transactions that want the same members wait, they do not block each other.
         wanted = sorted(legs)
         held = await self._all(
-            sql.RESERVE,
+            sql.OFFER,
             {
                 "account": account,
                 "queue": queue,
                 "members": [member for member, _ in wanted],
                 "callers": [caller for _, caller in wanted],
                 "legs": [" ".join(legs[key]) for key in wanted],
+                "why": [why[caller] for _, caller in wanted],
                 "take_s": self._take_s,
             },
         )
-        reserved = {row["caller_id"] for row in held}
-        await self._run(sql.RING_NOT, {"ids": sorted(there - reserved)})
-        why = {one.caller: one.why for one in offers}
-        await self._run(
-            sql.OFFERED,
-            {
-                "callers": [row["caller_id"] for row in held],
-                "members": [row["member"] for row in held],
-                "why": [why[row["caller_id"]] for row in held],
-            },
-        )
-        for caller in sorted(reserved):
-            await self._tell(account, queue, caller)
-        return sorted(reserved), len(held) == sum(len(one.members) for one in offers)
+        return sorted({row["caller_id"] for row in held}), len(held) == len(wanted)
 
     async def take(self, caller: int) -> Ringing | None:
         """The offer this caller has, for its session to ring; None: there is none, or it rings already."""
-        async with self._transaction():
+        async with self._statement():
             rows = await self._all(sql.TAKE, {"id": caller, "lease_s": self._lease_s})
-            if not rows:
-                return None
-            return Ringing(
-                caller,
-                tuple(leg for row in rows for leg in row["legs"]),
-                tuple(row["member"] for row in rows),
-                rows[0]["callback_number"],
-            )
+        if not rows:
+            return None
+        return Ringing(
+            caller,
+            tuple(leg for row in rows for leg in row["legs"]),
+            tuple(row["member"] for row in rows),
+            rows[0]["callback_number"],
+        )
 
     async def answered(self, caller: int, member: str) -> bool:
         """A member took the call; the others who rang are free. False: the caller is gone, or another took it."""
@@ -242,8 +247,9 @@ class Store:
             rang = await self._free(row)
             said = set(refused)
             await self._run(sql.MISSED, {"id": caller, "rang": rang, "retry_s": queue.retry_s})
-            for member in rang:
-                await self._event(caller, "refused" if member in said else "ignored", member=member)
+            await self._events(
+                caller, [("refused" if member in said else "ignored", member) for member in rang]
+            )
             return rang
 
     async def ended(self, caller: int, queue: Queue) -> bool:
@@ -265,9 +271,9 @@ class Store:
 
     async def heartbeat(self, callers: Iterable[int]) -> set[int]:
         """These callers are still there, and their members ring; gives those who are. The others must join again."""
-        async with self._transaction():
+        async with self._statement():
             rows = await self._all(sql.HEARTBEAT, {"ids": sorted(callers), "lease_s": self._lease_s})
-            return {row["id"] for row in rows}
+        return {row["id"] for row in rows}
 
     async def sweep(self) -> Swept:
         """End what nobody renewed, of killed sessions or nodes: callers are `lost` and may come again, members free."""
@@ -286,7 +292,6 @@ class Store:
                 else:
                     outcome = "unreached" if row["callback_number"] else "lost"
                     await self._run(sql.LEAVE, {"id": row["id"], "outcome": outcome})
-                    await self._event(row["id"], outcome)
             for row in await self._all(sql.UNTAKEN, {}):
                 freed += len(await self._free(row))
                 await self._run(sql.WITHDRAWN, {"id": row["id"], "take_s": self._take_s})
@@ -323,77 +328,68 @@ class Store:
         """What `claim` would decide now, the position of each caller who waits, and the members; reserves nothing."""
         queue = _queue(setup, name)
         async with self._transaction():
-            callers, members, now, rivals = await self._situation(setup, queue)
+            clock = await self._row(sql.CLOCK, {})
+            if clock is None:
+                raise DatabaseError("PostgreSQL: no clock")
+            callers, members = await self._everybody(setup, queue)
+            rivals = [Rival(one, *await self._everybody(setup, one)) for one in _heavier(setup, queue)]
             rows = await self._all(sql.LINE, {"account": setup.account, "queue": name})
-        decided = offer(queue, callers, members, now, f"{setup.account}/{name}", rivals)
+        decided = offer(queue, callers, members, clock["now"], f"{setup.account}/{name}", rivals)
         return decided, waiting.positions(map(_caller, rows)), members
 
-    async def _situation(
-        self, setup: Setup, queue: Queue
-    ) -> tuple[list[Caller], dict[str, Member], datetime, list[Rival]]:
-        """What a decision goes by: callers, members, the time, heavier queues."""
-        heavier = {one.name: one for one in _heavier(setup, queue)}
-        names = [queue.name, *heavier]
-        found: dict[str, list[Caller]] = {queue.name: []}
-        for row in await self._all(
-            sql.WAITING, {"account": setup.account, "queues": names, "lease_s": self._lease_s}
-        ):
-            found.setdefault(row["queue"], []).append(_caller(row))
-        clock = await self._row(sql.CLOCK, {})
-        if clock is None:
-            raise DatabaseError("PostgreSQL: no clock")
-        rivals = [
-            Rival(heavier[name], callers, await self._members(setup, heavier[name]))
-            for name, callers in found.items()
-            if name in heavier
-        ]
-        return found[queue.name], await self._members(setup, queue), clock["now"], rivals
+    async def _everybody(self, setup: Setup, queue: Queue) -> tuple[list[Caller], dict[str, Member]]:
+        """All who wait, and all members."""
+        values = {"account": setup.account, "queue": queue.name, "lease_s": self._lease_s}
+        callers = [_caller(row) for row in await self._all(sql.WAITING, values)]
+        return callers, await self._members(setup, queue)
 
     async def _members(self, setup: Setup, queue: Queue) -> dict[str, Member]:
-        devices = {place.user: setup.devices.get(place.user, ()) for place in queue.members}
-        rows = await self._all(
-            sql.MEMBERS,
-            {
-                "account": setup.account,
-                "queue": queue.name,
-                "users": list(devices),
-                "owners": [user for user, aors in devices.items() for _ in aors],
-                "aors": [aor for aors in devices.values() for aor in aors],
-            },
-        )
-        found: dict[str, Member] = {}
-        for row in rows:
-            user = row.pop("member")
-            found[user] = Member(devices=devices[user], **row)
-        return found
+        devices = _devices(setup, queue)
+        rows = await self._all(sql.MEMBERS, {"account": setup.account, "queue": queue.name} | _texts(devices))
+        return {row["member"]: _member(row, devices) for row in rows}
 
     # ---------------------------------------------------------------------------------------------------- wires
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
+    async def _statement(self) -> AsyncIterator[None]:
+        """One statement, which is a transaction by itself."""
         async with self._one:
             try:
-                async with self._connection.transaction():
-                    yield
+                yield
             except psycopg.Error as error:
                 raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
 
-    async def _lock(self, account: str, queue: str) -> None:
-        await self._run(sql.LOCK, {"name": f"dialplane.queue:{account}/{queue}"})
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with self._statement(), self._connection.transaction():
+            yield
+
+    async def _lock(self, account: str, queue: str) -> datetime:
+        """Wait until it is our turn to decide about a queue; the time then."""
+        row = await self._row(sql.LOCK, {"name": f"dialplane.queue:{account}/{queue}"})
+        if row is None:
+            raise DatabaseError("PostgreSQL: no clock")
+        now: datetime = row["now"]
+        return now
 
     async def _locked(self, caller: int) -> DictRow | None:
         return await self._row(sql.FOR_UPDATE, {"id": caller})
 
     async def _free(self, row: Mapping[str, Any], but: str = "") -> list[str]:
         """The members who rang for a caller are free; whoever waits in the account may want them, or the place."""
-        rows = await self._all(sql.FREE, {"id": row["id"], "but": but})
-        await self._run(sql.TELL_WAITING, {"account": row["account"]})
-        return [one["member"] for one in rows]
+        found = await self._row(sql.LET_GO, {"id": row["id"], "account": row["account"], "but": but})
+        return list(found["members"]) if found else []
 
     async def _event(
         self, caller: int, event: str, *, member: str | None = None, detail: str | None = None
     ) -> None:
-        await self._run(sql.EVENT, {"id": caller, "event": event, "member": member, "detail": detail})
+        await self._events(caller, [(event, member)], detail)
+
+    async def _events(
+        self, caller: int, events: Sequence[tuple[str, str | None]], detail: str | None = None
+    ) -> None:
+        values = {"events": [event for event, _ in events], "members": [member for _, member in events]}
+        await self._run(sql.EVENTS, values | {"id": caller, "detail": detail})
 
     async def _tell(self, account: str, queue: str, caller: int | None = None) -> None:
         said = f"{account}/{queue}" + (f"/{caller}" if caller is not None else "")
@@ -428,6 +424,25 @@ def _caller(row: Mapping[str, Any]) -> Caller:
         frozenset(row["tried"]),
         row["state"] == "callback",
     )
+
+
+def _devices(setup: Setup, queue: Queue) -> dict[str, tuple[str, ...]]:
+    """The members of a queue, and their devices."""
+    return {place.user: setup.devices.get(place.user, ()) for place in queue.members}
+
+
+def _texts(devices: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """As statements take them."""
+    return {
+        "users": " ".join(devices),
+        "owners": " ".join(user for user, aors in devices.items() for _ in aors),
+        "aors": " ".join(aor for aors in devices.values() for aor in aors),
+    }
+
+
+def _member(row: DictRow, devices: Mapping[str, tuple[str, ...]]) -> Member:
+    values = dict(row)
+    return Member(devices=devices[values.pop("member")], **values)
 
 
 def _queue(setup: Setup, name: str) -> Queue:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -249,6 +250,89 @@ def test_a_heavier_queue_is_served_first(url: str) -> None:
         assert (await store.take(vip.id)).members == ("alice",)  # type: ignore[union-attr]
         await store.leave(vip.id, "abandoned")
         assert await store.claim(SETUP, "support") == [second.id]
+
+    run(url, work)
+
+
+def test_a_claim_decides_as_if_it_had_read_everything(url: str) -> None:
+    """`claim` reads members who are free and the first callers only; `look` reads all. Both decide the same."""
+    dice = random.Random(7)
+    users = [f"m{n}" for n in range(12)]
+    devices = {user: (f"{user}@acme.example",) for user in users}
+
+    async def work(store: Store) -> None:
+        served = 0
+        for number in range(40):
+            strategy = ("in_order", "round_robin", "least_recent", "fewest_calls", "batch", "ring_all")[
+                number % 6
+            ]
+            skills = [{"german": dice.randrange(4)} if dice.random() < 0.7 else {} for _ in users]
+            places = tuple(
+                Place(user, dice.randrange(2), skills=one) for user, one in zip(users, skills, strict=True)
+            )
+            heavy = Queue("vip", "in_order", weight=50, members=places[:4], retry_s=0, join_empty=True)
+            queue = Queue(
+                f"q{number}", strategy, members=places, retry_s=0, join_empty=True, max_waiting=None
+            )
+            setup = Setup("acme", {queue.name: queue, "vip": heavy}, devices)
+            for caller in range(dice.randrange(1, 9)):
+                wanted = dice.choice(((), ("german",), ("german:3",)))
+                priority, name = dice.randrange(2), dice.choice((queue.name, queue.name, queue.name, "vip"))
+                await store.join(setup, visit(f"{number}-{caller}", name, priority=priority, skills=wanted))
+            does(
+                url, "UPDATE control.queue_callers SET retry_at = now() + interval '1 h' WHERE random() < 0.2"
+            )
+            for user in users:
+                fate = dice.randrange(6)
+                if fate < 3:
+                    does(url, _STATE[fate].replace("MEMBER", user).replace("QUEUE", queue.name))
+            decided, _, _ = await store.look(setup, queue.name)
+            expected = {(one.caller, one.members) for one in decided.offers}
+            assert set(await store.claim(setup, queue.name)) == {caller for caller, _ in expected}
+            found = set()
+            for caller, _ in expected:
+                ringing = await store.take(caller)
+                assert ringing is not None
+                found.add((caller, tuple(sorted(ringing.members))))
+            assert found == {(caller, tuple(sorted(members))) for caller, members in expected}
+            served += len(expected)
+            does(
+                url,
+                "DELETE FROM control.queue_callers; DELETE FROM control.call_records;"
+                " DELETE FROM control.queue_member_stats",
+            )
+        assert served > 30, "the cases decide something"
+
+    run(url, work)
+
+
+_STATE = (
+    "INSERT INTO control.call_records (call_id, account, started_at, legs) VALUES ('MEMBER', 'acme', now(), "
+    """'[{"party": "MEMBER@acme.example", "ended_at": null}]')""",
+    "INSERT INTO control.queue_member_stats (account, queue, member, wrap_until, last_offer_at) VALUES "
+    "('acme', 'QUEUE', 'MEMBER', now() + interval '1 min', now())",
+    "INSERT INTO control.queue_member_stats (account, queue, member, last_call_at, last_offer_at, calls_today, day) "
+    "VALUES ('acme', 'QUEUE', 'MEMBER', now() - interval '1 h', now() - random() * interval '1 h', 3, "
+    "(now() AT TIME ZONE 'UTC')::date)",
+)
+
+
+def test_a_decision_that_is_made_again_holds_nothing_meanwhile(url: str) -> None:
+    """Else two queues that share members could wait for each other for ever."""
+
+    async def work(store: Store) -> None:
+        first, second = [(await store.join(SETUP, visit(f"t{n}"))).id for n in range(2)]
+        reserve, locks = store._reserve, []
+
+        async def partly(account: str, queue: str, offers: Any) -> tuple[list[int], bool]:
+            locks.append(value(url, "SELECT count(*) FROM control.queue_offers"))
+            made, _ = await reserve(account, queue, offers[:1])
+            return made, False
+
+        store._reserve = partly  # type: ignore[method-assign]
+        assert await store.claim(SETUP, "support") == [first, second]
+        # Another connection sees, before the second round, what the first one reserved.
+        assert locks == [0, 1]
 
     run(url, work)
 
