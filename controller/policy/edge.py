@@ -43,7 +43,7 @@ def decide(call: Call, entries: Entries) -> Verdict:
 
     try:
         if call.trunk is not None:
-            account, called = _from_trunk(call, entries, step)
+            account, called, caller = _from_trunk(call, entries, step)
         else:
             account, caller = _from_device(call, entries, step)
         ring = ""
@@ -106,6 +106,23 @@ def to_e164(called: str, trunk: dict[str, str]) -> str:
     return f"+{trunk.get('code', '')}{called.removeprefix(trunk.get('np', ''))}"
 
 
+def caller_e164(caller: str, trunk: dict[str, str]) -> str:
+    """Who calls by the trunk, in E.164 where that can be told (trunks.cfg, CALLER)."""
+    if not re.fullmatch(r"[0-9]{7,17}", caller):
+        return caller
+    code, prefix, number = trunk.get("code", ""), trunk.get("np", ""), caller
+    if caller.startswith("00"):
+        number = caller[2:]
+    elif trunk.get("format") == "national":
+        if code and prefix and caller.startswith(prefix):
+            number = code + caller.removeprefix(prefix)
+        elif code and (not prefix or (prefix == code and re.fullmatch(r"[2-9][0-9]{9}", caller))):
+            number = code + caller
+        else:
+            return caller
+    return f"+{number}" if re.fullmatch(r"[1-9][0-9]{6,14}", number) else caller
+
+
 def from_e164(number: str, trunk: dict[str, str]) -> str:
     """A number as it goes out by the trunk (trunks.cfg, FROM_E164): anything without + stays."""
     form, code = trunk.get("format", ""), trunk.get("code", "")
@@ -144,7 +161,7 @@ def _from_device(call: Call, entries: Entries, step: _Say) -> tuple[str, str]:
     return account, device.get("user", "")
 
 
-def _from_trunk(call: Call, entries: Entries, step: _Say) -> tuple[str, str]:
+def _from_trunk(call: Call, entries: Entries, step: _Say) -> tuple[str, str, str]:
     if not _NUMBER(call.called):
         _refuse(step, "484 Address Incomplete", f"{call.called!r} is no number")
     trunk = entries.edge("trunk", call.trunk or "")
@@ -155,8 +172,11 @@ def _from_trunk(call: Call, entries: Entries, step: _Say) -> tuple[str, str]:
     if account is None:
         _refuse(step, "404 Not Found", f"no account owns {called}")
     step(f"{called} belongs to account {account}", f"it came by trunk {call.trunk}")
+    caller = caller_e164(call.caller, fields(trunk))
+    if caller != call.caller:
+        step(f"caller {caller}", f"{call.caller} as trunk {call.trunk} writes numbers")
     _allowed(account, "", called, call.source or "", entries, step)
-    return account, called
+    return account, called, caller
 
 
 def _allowed(account: str, device: str, called: str, source: str, entries: Entries, step: _Say) -> None:

@@ -31,7 +31,7 @@ def explain(call: Call, entries: Entries) -> tuple[Step, ...]:
         device=call.device or "",
         trunk=call.trunk or "",
         ring=verdict.ring,
-        number=call.caller,
+        number=verdict.caller if call.trunk else "",
         call_id=call.call_id,
         headers=call.headers,
     )

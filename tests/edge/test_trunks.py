@@ -8,11 +8,17 @@ import socket
 
 import pytest
 
+from controller.policy.edge import caller_e164, fields
 from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
 from tests.edge.phone import Endpoint, Message, challenge_of
 from tests.edge.steps import SPOOF, UUID, answered, dp, hang_up
 
+# How the carriers at these hosts write numbers.
+PLANS = {
+    31: "format=digits", 32: "format=national;code=49;np=0", 36: "format=national;code=1;np=1",
+    37: "format=national;code=34",
+}  # fmt: skip
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean")]
 
 
@@ -34,6 +40,70 @@ def test_inbound_numbers_become_e164(
     hang_up(carrier, answered(carrier, invite, media, incoming), media)
     assert edge.events()[-1]["trunk"] == found["X-DP-Trunk"]
     assert edge.events()[-1]["caller"] == "+15551234"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "told"),
+    [
+        (31, "4940123456", "+4940123456"), (31, "004940123456", "+4940123456"), (31, "anonymous", "anonymous"),
+        (31, "101", "101"), (31, "alice", "alice"), (32, "040123456", "+4940123456"),
+        (32, "004940123456", "+4940123456"), (32, "+4940123456", "+4940123456"), (32, "0033123456789", "+33123456789"),
+        # Without its prefix a German number may be one of any town.
+        (32, "12345678", "12345678"), (32, "110", "110"), (36, "2125550199", "+12125550199"),
+        (36, "12125550199", "+12125550199"), (36, "5550199", "5550199"), (37, "912345678", "+34912345678"),
+    ],
+)  # fmt: skip
+def test_who_calls_becomes_e164_where_that_can_be_told(
+    make: Make, edge: Edge, media: Endpoint, net: str, *, host: int, shown: str, told: str
+) -> None:
+    for place in (36, 37):
+        edge.put("trunk", f"carrier-{place}", f"host={net}.{place};port=5060;transport=udp;{PLANS[place]}")
+        edge.put("trunk_address", f"{net}.{place}", f"carrier-{place}")
+    called = {36: "+4930555010", 37: "+4930555010"}.get(host, "004930555010" if host == 32 else "4930555010")
+    carrier = make(shown, host, "carrier.example")
+    mine = f'"Some One" <sip:{shown}@carrier.example>;tag=c1'
+    invite = carrier.invite(f"sip:{called}@{edge.address}", sign=False, from_=mine)
+    incoming = media.expect("INVITE")
+    assert incoming["From"] == f'"Some One" <sip:{told}@carrier.example>;tag=c1'
+    leg = answered(carrier, invite, media, incoming)
+    media.within(media.callee(incoming), "BYE")
+    bye = carrier.expect("BYE")
+    assert bye["To"] == mine
+    carrier.answer(bye, 200)
+    media.expect(200)
+    assert leg.routes
+    assert edge.events()[-1]["caller"] == told
+    assert caller_e164(shown, fields(PLANS[host])) == told, "what explain says"
+
+
+@pytest.mark.parametrize(
+    ("shown", "asserted", "told"),
+    [("4940111111", "040222222", "+4940222222"), ("acct7", "+4940222222", "+4940222222"),
+     ("anonymous", "040222222", "anonymous"), ("040111111", "nobody", "+4940111111")],
+)  # fmt: skip
+def test_the_number_a_carrier_asserts_is_who_calls_unless_it_is_withheld(
+    make: Make, edge: Edge, media: Endpoint, shown: str, asserted: str, told: str
+) -> None:
+    carrier = make(shown, 32, "carrier.example")
+    said = (
+        ("P-Asserted-Identity", f"<sip:{asserted}@carrier.example>"),
+        ("Remote-Party-ID", "<sip:+4940333333@carrier.example>"),
+    )
+    invite = carrier.invite(f"sip:030555010@{edge.address}", sign=False, headers=said)
+    incoming = media.expect("INVITE")
+    assert f"<sip:{told}@" in incoming["From"]
+    assert "p-asserted-identity" not in {name.lower() for name, _ in incoming.headers}
+    assert "remote-party-id" not in {name.lower() for name, _ in incoming.headers}
+    hang_up(carrier, answered(carrier, invite, media, incoming), media)
+
+
+def test_a_phone_asserts_nothing(make: Make, media: Endpoint) -> None:
+    phone = make("desk1", 51)
+    said = (("P-Asserted-Identity", "<sip:+4940333333@acme.example>"),)
+    invite = phone.invite(f"sip:600@{DOMAIN}", headers=said)
+    incoming = media.expect("INVITE")
+    assert "p-asserted-identity" not in {name.lower() for name, _ in incoming.headers}
+    hang_up(phone, answered(phone, invite, media, incoming), media)
 
 
 def test_inbound_refusals(make: Make, edge: Edge, net: str) -> None:
