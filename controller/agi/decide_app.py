@@ -1,10 +1,14 @@
 """A call asks: request -> Call -> account -> decide() -> dialplan calls, set as variables of the call.
 
-    AGI(agi://127.0.0.1:4573/decide,kind,name,account,call id,caller,caller's user,device,trunk,dialled,language,depth)
+    AGI(agi://127.0.0.1:4573/decide,kind,name,account,call id,caller,caller's user,device,trunk,dialled,language,
+        depth,extension)
 
 sets DP_STEP_1..n, DP_WHY_1..m with DP_WHYS = m, and DP_STEPS = n last: DP_STEPS stands only when the rest does. n = 0:
-nothing is decided, DP_WHY says why. Also `/answered,group,name,account,call id,leg` (a leg answered: what
-least_recent and fewest_calls go by; sets DP_NOTED) and `/ping` (sets DP_PONG, or DP_WHY).
+nothing is decided, DP_WHY says why. Also `/answered,group,name,account,call id,leg,caller,caller's user` (a leg
+answered: what least_recent and fewest_calls go by) and `/missed` with the same and no leg: the group may take the next
+call, and its members are told, by a row and by DP_TEXT for the phones DP_PHONES_1..n, n = DP_PHONES;
+`/membership,group,name,account,call id,user,device` (the caller leaves a group, or joins it again; sets DP_MEMBER); and
+`/ping` (sets DP_PONG, or DP_WHY).
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from typing import Any, Protocol
 from controller.agi.entries import Entries, Held, with_live
 from controller.agi.live import Live
 from controller.errors import BadPolicy, DialplaneError, StateError, TemplateError
-from controller.policy import Step, groups, program
+from controller.policy import Step, groups, notices, program
 from controller.policy.decide import Decision, decide
-from controller.policy.model import Call, Snapshot, Turn
+from controller.policy.model import Call, Group, Snapshot, Turn
+from controller.policy.notices import Notice
 from controller.wire.agi import Broken, Request
 
 # Reasons go into the call's events, one each: enough for people, not for a policy of a thousand rules.
@@ -41,6 +46,10 @@ _ARGUMENTS = (
 _NEEDED = 4
 # The writer of call events escapes quotes, but no backslash.
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f]")
+# A call of a group that takes one rings no longer than the group, and what it takes to ask and to dial.
+_RINGS_LONGER_S = 15
+# An address has 97 characters at most, a value 4095 bytes.
+_PHONES_IN_A_LINE = 20
 _MEMORY = frozenset({"round_robin", "least_recent", "fewest_calls"})
 
 # A header's name stands in an expression of the dialplan.
@@ -79,7 +88,9 @@ class App:
         self.decided = 0
         self._scripts: dict[str, Callable[[Exchange, Request], Awaitable[None]]] = {
             "decide": self._decide,
-            "answered": self._answered,
+            "answered": self._told,
+            "missed": self._told,
+            "membership": self._membership,
             "ping": self._ping,
         }
 
@@ -108,7 +119,16 @@ class App:
             self.decided += 1
 
     async def _decision(self, session: Exchange, call: Call, held: Held) -> Decision:
-        registered = None
+        registered, ringing = None, frozenset[str]()
+        group = held.snapshot.groups.get(call.name) if call.kind == "group" else None
+        if group is not None and group.one_call:
+            seconds = group.ring_s + _RINGS_LONGER_S
+            if not await self._live.claim(call.account, call.name, call.call_id, seconds):
+                ringing = frozenset({call.name})
+        if group is not None:
+            joining = (one for one in group.members if one.joins)
+            aors = tuple(leg.address for one in joining for leg in groups.legs(one, held.snapshot))
+            registered = await self._live.registered(aors)
         if call.kind == "policy":
             names = [name for name in held.snapshot.headers if _HEADER.fullmatch(name)]
             asked = {name: await session.full_variable(f"${{PJSIP_HEADER(read,{name})}}") for name in names}
@@ -116,7 +136,8 @@ class App:
             registered = await self._live.registered(held.watched)
 
         def decided(turns: dict[str, Turn]) -> Decision:
-            return decide(call, with_live(held.snapshot, registered=registered, turns=turns), self._clock())
+            seen = with_live(held.snapshot, registered=registered, turns=turns, ringing=ringing)
+            return decide(call, seen, self._clock())
 
         if not _remembers(call, held.snapshot):
             return decided({})
@@ -127,20 +148,35 @@ class App:
 
         return await self._live.turned(call.account, call.name, with_memory)
 
-    async def _answered(self, session: Exchange, request: Request) -> None:
-        """A leg of a group answered: least_recent and fewest_calls go by that."""
-        kind, name, account, _, leg = (*request.arguments, "", "", "", "", "")[:5]
+    async def _told(self, session: Exchange, request: Request) -> None:
+        """What became of a call to a group: `leg` answered, or nobody did. No call waits for this."""
+        kind, name, account, call_id, leg, caller, user = (*request.arguments, *[""] * 7)[:7]
         held = await self._entries.account(account)
         group = held.snapshot.groups.get(name) if kind == "group" else None
-        if group is not None and group.strategy in _MEMORY:
-            found = group
+        commands: list[Command] = []
+        if group is not None:
+            if group.one_call:
+                await self._live.release(account, name, call_id)
+            notice = notices.notice(group, held.snapshot, leg, caller, user)
+            if notice and group.notices != "none":
+                await self._live.tell(account, name, call_id, notice)
+            if notice and group.notices == "phones":
+                commands = list(_messages(notice))
+            if leg and group.strategy in _MEMORY:
+                await self._remember(group, held, account, leg)
+        await session.finish([*commands, _set("DP_NOTED", "1")])
 
-            def noted(turn: Turn) -> tuple[None, Turn | None]:
-                seen = with_live(held.snapshot, registered=None, turns={name: turn})
-                return None, groups.answered(found, seen, leg, self._clock())
+    async def _membership(self, session: Exchange, request: Request) -> None:
+        """The caller leaves a group, or joins it again. DatabaseError: the caller hears that nothing changed."""
+        _, name, account, _, user, device = (*request.arguments, *[""] * 6)[:6]
+        await session.finish([_set("DP_MEMBER", await self._live.membership(account, name, user, device))])
 
-            await self._live.turned(account, name, noted)
-        await session.finish([_set("DP_NOTED", "1")])
+    async def _remember(self, group: Group, held: Held, account: str, leg: str) -> None:
+        def noted(turn: Turn) -> tuple[None, Turn | None]:
+            seen = with_live(held.snapshot, turns={group.name: turn})
+            return None, groups.answered(group, seen, leg, self._clock())
+
+        await self._live.turned(account, group.name, noted)
 
     async def _ping(self, session: Exchange, request: Request) -> None:
         """Somebody looks whether this server could decide."""
@@ -159,8 +195,8 @@ def call_of(arguments: Sequence[str]) -> Call:
             "garbage", f"{len(arguments)} arguments; at least {', '.join(_ARGUMENTS[:_NEEDED])} are needed"
         )
     given: dict[str, Any] = dict(zip(_ARGUMENTS, arguments, strict=False))
-    depth = arguments[len(_ARGUMENTS)] if len(arguments) > len(_ARGUMENTS) else ""
-    return Call(**given, depth=int(depth) if depth.isdecimal() else 0)
+    depth, extension, *_ = (*arguments[len(_ARGUMENTS) :], "", "")
+    return Call(**given, depth=int(depth) if depth.isdecimal() else 0, extension=extension)
 
 
 def _remembers(call: Call, account: Snapshot) -> bool:
@@ -182,6 +218,16 @@ def variables(decision: Decision) -> Iterator[Command]:
         yield _set("DP_WHY", reasons[-1] if reasons else "nothing was decided")
     yield _set("DP_WHYS", str(len(reasons)))
     yield _set("DP_STEPS", str(len(lines)))
+
+
+def _messages(notice: Notice) -> Iterator[Command]:
+    """A text for phones, as dp-told sends it; DP_PHONES stands only when the rest does."""
+    starts = range(0, len(notice.phones), _PHONES_IN_A_LINE)
+    lines = ["&".join(notice.phones[start : start + _PHONES_IN_A_LINE]) for start in starts]
+    yield _set("DP_TEXT", _UNSAFE.sub(" ", notice.text))
+    for number, line in enumerate(lines, 1):
+        yield _set(f"DP_PHONES_{number}", line)
+    yield _set("DP_PHONES", str(len(lines)))
 
 
 def _set(name: str, value: str) -> Command:

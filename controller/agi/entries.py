@@ -14,7 +14,7 @@ import sqlite3
 from collections import OrderedDict
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controller.errors import StateError
 from controller.policy import snapshot as policy
@@ -161,13 +161,9 @@ def watched(account: policy.Snapshot) -> tuple[str, ...]:
     )
 
 
-def with_live(
-    account: policy.Snapshot, *, registered: dict[str, int] | None, turns: dict[str, policy.Turn]
-) -> policy.Snapshot:
-    """The account with what is not in the file."""
-    return dataclasses.replace(
-        account, live=dataclasses.replace(account.live, registered=registered, turns=turns)
-    )
+def with_live(account: policy.Snapshot, **live: Any) -> policy.Snapshot:
+    """The account with what is not in the file: fields of `Live`."""
+    return dataclasses.replace(account, live=dataclasses.replace(account.live, **live))
 
 
 def _rows(db: sqlite3.Connection, table: str, prefix: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from controller.agi.decide_app import App
 from controller.agi.entries import Entries
 from controller.agi.live import Live
 from controller.errors import DialplaneError
+from controller.policy.notices import Notice
 from controller.wire.agi import Request, encode
 
 if TYPE_CHECKING:
@@ -77,6 +78,22 @@ class OnDemand:
     async def registered(self, aors: Sequence[str]) -> dict[str, int]:
         """AOR -> contacts."""
         return await (await self._connected()).registered(aors)
+
+    async def claim(self, account: str, group: str, call_id: str, seconds: int) -> bool:
+        """Let this call be the one that rings in the group."""
+        return await (await self._connected()).claim(account, group, call_id, seconds)
+
+    async def release(self, account: str, group: str, call_id: str) -> None:
+        """This call rings no more."""
+        await (await self._connected()).release(account, group, call_id)
+
+    async def tell(self, account: str, group: str, call_id: str, notice: Notice) -> None:
+        """Write a notice."""
+        await (await self._connected()).tell(account, group, call_id, notice)
+
+    async def membership(self, account: str, group: str, user: str, device: str) -> str:
+        """Leave the group, or join it again."""
+        return await (await self._connected()).membership(account, group, user, device)
 
     async def _connected(self) -> Store:
         from controller.agi.store import Store

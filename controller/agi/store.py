@@ -1,4 +1,5 @@
-"""What AGI servers share in PostgreSQL: turns of groups, who is registered, that they live. The only psycopg file here.
+"""What AGI servers share in PostgreSQL: turns, calls and members of groups, who is registered, that they live.
+The only psycopg file here.
 
 One connection is held and made again in the background. A call never waits for it longer than DEADLINE_S: with the
 database away, or slow, it gets a DatabaseError at once and goes on with what this process remembers.
@@ -17,8 +18,11 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from controller.errors import DatabaseError
+from controller.policy.notices import Notice
 
 DEADLINE_S = 0.2
+# Nobody rings meanwhile: a caller who leaves a group hears whether that was done.
+MEMBERSHIP_S = 1.5
 _CONNECT_TIMEOUT_S = 5
 _BACKOFF_S = (0.5, 10.0)
 _LOOK_S = 1.0
@@ -33,6 +37,18 @@ INSERT INTO control.group_turns AS t (account, group_name, memory) VALUES (%s, %
 ON CONFLICT (account, group_name) DO UPDATE SET memory = excluded.memory, changed_at = clock_timestamp()
  WHERE t.memory = %s
 RETURNING 1"""
+# One statement: of two calls that come at once one finds the other's row.
+_CLAIM = """
+INSERT INTO control.group_calls AS c (account, group_name, call_id, until)
+VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+ON CONFLICT (account, group_name) DO UPDATE SET call_id = excluded.call_id, until = excluded.until
+ WHERE c.call_id = excluded.call_id OR c.until <= clock_timestamp()
+RETURNING 1"""
+_RELEASE = "DELETE FROM control.group_calls WHERE account = %s AND group_name = %s AND call_id = %s"
+_TELL = """
+INSERT INTO control.group_notices (account, group_name, call_id, outcome, member, caller, caller_user)
+VALUES (%s, %s, %s, %s, nullif(%s, ''), nullif(%s, ''), nullif(%s, ''))"""
+_MEMBERSHIP = "SELECT control.change_membership(%s, %s, %s, %s)"
 # A device that nobody ever saw has no row. Where an edge cannot be asked, only what other edges know of it counts.
 _REGISTERED = """
 SELECT asked.aor, coalesce(sum(r.contacts), 0)::int
@@ -56,7 +72,7 @@ class Report(NamedTuple):
 
 
 class Store:
-    """The database, for one event loop. Every method but `run` raises DatabaseError within DEADLINE_S."""
+    """The database, for one event loop. Every method but `run`, `membership` raises DatabaseError within DEADLINE_S."""
 
     def __init__(self, conninfo: str, node: str) -> None:
         self._conninfo = conninfo
@@ -120,6 +136,39 @@ class Store:
         """How many contacts each of these has, over all edges; without those of which that is not known."""
         return dict(await self._ask(lambda connection: _all(connection, _REGISTERED, (list(aors),))))
 
+    async def claim(self, account: str, group: str, call_id: str, seconds: int) -> bool:
+        """Let this call be the one that rings in the group, for so long at most; False: another one is."""
+        values = (account, group, call_id, seconds)
+        return await self._ask(lambda connection: _one(connection, _CLAIM, values)) is not None
+
+    async def release(self, account: str, group: str, call_id: str) -> None:
+        """This call rings in the group no more."""
+        await self._ask(lambda connection: connection.execute(_RELEASE, (account, group, call_id)))
+
+    async def tell(self, account: str, group: str, call_id: str, notice: Notice) -> None:
+        """A row of control.group_notices."""
+        values = (account, group, call_id, *notice[:4])
+        await self._ask(lambda connection: connection.execute(_TELL, values))
+
+    async def membership(self, account: str, group: str, user: str, device: str) -> str:
+        """The member leaves the group, or joins it again: left, joined, or stranger."""
+
+        async def change(connection: AsyncConnection) -> tuple[Any, ...] | None:
+            # The server gives up first: then nothing was changed.
+            await connection.execute(f"SET statement_timeout = '{MEMBERSHIP_S}s'".encode())
+            return await _one(connection, _MEMBERSHIP, (account, group, user, device))
+
+        # A connection of its own: it waits for whoever publishes, and calls must not wait with it.
+        try:
+            connection = await asyncio.wait_for(self._connect(), MEMBERSHIP_S)
+        except (psycopg.Error, TimeoutError) as error:
+            raise DatabaseError(f"PostgreSQL: {str(error) or 'no connection'}") from None
+        try:
+            row = await self._ask_on(connection, change, MEMBERSHIP_S + DEADLINE_S)
+        finally:
+            await connection.close()
+        return str(row[0]) if row else ""
+
     async def report(self, report: Report) -> None:
         """Say that this server lives."""
         values = (*report[:3], Jsonb(report.failures), report.error)
@@ -141,16 +190,24 @@ class Store:
         connection = self._connection
         if connection is None:
             raise DatabaseError("PostgreSQL: not connected")
+        return await self._ask_on(connection, work, DEADLINE_S)
+
+    async def _ask_on(
+        self,
+        connection: AsyncConnection,
+        work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]],
+        deadline_s: float,
+    ) -> _T:
         task = asyncio.create_task(work(connection))
         # Not a timeout around the query: cancelling one waits for an answer of the server, which may be frozen.
-        done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
+        done, _ = await asyncio.wait({task}, timeout=deadline_s)
         if not done:
             self._leave(connection, task)
-            raise DatabaseError(f"PostgreSQL: no answer in {DEADLINE_S:g} s")
+            raise DatabaseError(f"PostgreSQL: no answer in {deadline_s:g} s")
         try:
             return task.result()
         except psycopg.Error as error:
-            if connection.closed:
+            if connection.closed and self._connection is connection:
                 self._connection = None
             raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
 

@@ -72,6 +72,7 @@ def show(group: str, form: str) -> None:
         "step_s": None if held.strategy == "all" else held.step_s,
         "flags": [name for name in ("skip_busy", "one_call", "confirm") if getattr(held, name)],
         "caller_name_prefix": held.prefix or None,
+        "notices": held.notices,
         "on_no_answer": held.on_no_answer,
         "on_busy": held.on_busy,
         "on_nobody": held.on_nobody,

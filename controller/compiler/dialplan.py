@@ -30,6 +30,8 @@ _MAX_DEVICES_BYTES = 600
 _MAX_NAME = 80
 # Strategies that go by who answered: the decision server is told.
 _REMEMBER_ANSWERS = frozenset(("least_recent", "fewest_calls"))
+# A rendered group passes over who is away or must not be disturbed: a decision has left them out already.
+_LOOKS = "d"
 _INVALID_SOUND = "pbx-invalid"
 # What a caller of a menu may dial there: people, and what leads to people. dp-menu knows them by their applications.
 _DIALLED_IN_MENUS = frozenset(("user", "voicemail", "group", "policy", "menu", "queue"))
@@ -162,11 +164,15 @@ def render_account(account: Account, system: System) -> str:
                 for one in account.extensions
             ],
             "owners": [
-                (name(data_key(device.aor)), users[device.user].permission)
+                (name(data_key(device.aor)), users[device.user].permission, name(device.user))
                 for device in account.devices
                 if account.deciding and device.enabled and device.user and users[device.user].enabled
             ],
-            "memories": [_key(one.name) for one in account.groups if one.strategy in _REMEMBER_ANSWERS],
+            "told": [
+                (_key(one.name), "1" if _is_told(one) else "", one.identity)
+                for one in account.groups
+                if _is_told(one) or one.identity
+            ],
             "groups": [_group(one, ringing, account) for one in account.groups],
             "policies": [
                 (_key(one.name), name(one.name), _step(one.otherwise, "")) for one in account.policies
@@ -209,6 +215,8 @@ def _line(
         _step(plain.get("unregistered", one.on_unregistered), mailbox),
         _key(one.target or "")
         if one.kind in ("group", "policy", "menu", "queue")
+        else name(one.target or "")
+        if one.kind == "membership"
         else one.target or (mailbox if one.kind == "voicemail" else ""),
         bool(forwardings),
         _step(plain["always"], mailbox) if "always" in plain else Raw(""),
@@ -239,11 +247,17 @@ def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Gr
         last,
         group.ring_time_s,
         ("s" if group.skip_busy else "")
+        + _LOOKS
         + ("c" if group.confirm and any(leg[0] == "+" for leg in legs) else ""),
         _step(group.on_no_answer, ""),
         _step(group.on_busy, ""),
         _step(group.on_nobody, ""),
     )
+
+
+def _is_told(group: Group) -> bool:
+    """Whether the decision server hears of calls that were answered or missed."""
+    return group.strategy in _REMEMBER_ANSWERS or group.one_call or group.notices != "none"
 
 
 def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Group:
@@ -256,7 +270,7 @@ def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Group:
         more,
         last,
         queue.ring_time_s,
-        "s",
+        f"s{_LOOKS}",
         _step(queue.on_timeout, ""),
         _step(queue.on_timeout, ""),
         _step(queue.on_empty, ""),

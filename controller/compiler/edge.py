@@ -61,6 +61,8 @@ def account_entries(account: Account) -> Iterator[Entry]:
         if straight and device_or_none and extension.user not in forwarded:
             for domain in account.domains:
                 yield entry("straight", f"{extension.extension}@{domain}", device_or_none.aor)
+    for aor, joined in _shared(account, devices_of).items():
+        yield entry("shared", aor, ",".join(joined))
     for number in account.numbers:
         yield entry("number", number.e164, name)
     for trunk in account.trunks:
@@ -75,6 +77,27 @@ def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Devi
         return None
     devices = devices_of.get(extension.user, [])
     return devices[0] if len(devices) == 1 else None
+
+
+def _shared(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, list[str]]:
+    """Device -> `group/number` for each number of the groups it joins by registering, `group/` if there is none."""
+    joining = [group for group in account.groups if any(member.joins for member in group.members)]
+    if not joining:
+        return {}
+    enabled = {device.aor for devices in devices_of.values() for device in devices}
+    enabled |= {device.aor for device in account.devices if device.enabled and device.user is None}
+    found: dict[str, list[str]] = {}
+    for group in joining:
+        leads = [
+            one.extension for one in account.extensions if (one.kind, one.target) == ("group", group.name)
+        ]
+        numbers = [*(one.e164 for one in account.numbers if one.extension in leads), *leads]
+        for member in group.members:
+            aors = [one.aor for one in devices_of.get(member.user or "", ())] or {member.device} & enabled
+            for aor in aors if member.joins else ():
+                joined = found.setdefault(str(aor), [])
+                joined += [f"{group.name}/{number}" for number in numbers or [""]]
+    return {aor: list(dict.fromkeys(joined)) for aor, joined in found.items()}
 
 
 def trunk_entries(trunk: Trunk, country: str | None) -> Iterator[Entry]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.desired.model import (
     Account,
+    Extension,
     Forwarding,
     Group,
     GroupMember,
@@ -88,10 +89,10 @@ def _parts(account: Account) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _user(account: Account, user: User, forwardings: list[Forwarding]) -> dict[str, Any]:
-    """A user; the steps are those of the first extension that rings the user."""
-    extension = next((one for one in account.extensions if one.user == user.name), None)
+    """A user; the steps are those of the first extension that rings the user, `lines` are the others."""
+    extensions = [one for one in account.extensions if one.user == user.name]
     mailbox = next((box.mailbox for box in account.mailboxes if box.user == user.name), None)
-    own = mailbox or (extension.extension if extension else None)
+    own = mailbox or (extensions[0].extension if extensions else None)
     values: dict[str, Any] = {
         "devices": [
             device.aor
@@ -112,16 +113,20 @@ def _user(account: Account, user: User, forwardings: list[Forwarding]) -> dict[s
             }
             for one in forwardings
         ],
+        "lines": [_line(one, mailbox) for one in extensions[1:]],
     }
-    if extension:
-        values |= {
-            "extension": extension.extension,
-            "ring_s": _unless(_RING_S, extension.ring_time_s),
-            "on_busy": _own(_unless(_BUSY, extension.on_busy), own),
-            "on_no_answer": _own(_unless(_HANGUP, extension.on_no_answer), own),
-            "on_unregistered": _own(_unless(_HANGUP, extension.on_unregistered), own),
-        }
-    return values
+    return values | (_line(extensions[0], mailbox) if extensions else {})
+
+
+def _line(one: Extension, mailbox: str | None) -> dict[str, Any]:
+    own = mailbox or one.extension
+    return {
+        "extension": one.extension,
+        "ring_s": _unless(_RING_S, one.ring_time_s),
+        "on_busy": _own(_unless(_BUSY, one.on_busy), own),
+        "on_no_answer": _own(_unless(_HANGUP, one.on_no_answer), own),
+        "on_unregistered": _own(_unless(_HANGUP, one.on_unregistered), own),
+    }
 
 
 def _schedule(one: Schedule) -> dict[str, Any]:
@@ -201,6 +206,7 @@ def _group(one: Group) -> dict[str, Any]:
         "on_busy": _unless(_BUSY, one.on_busy),
         "on_no_answer": _unless(_HANGUP, one.on_no_answer),
         "on_nobody": _unless(_HANGUP, one.on_nobody),
+        "notices": _unless("none", one.notices),
         "members": [_member(member) for member in one.members],
     }
 
@@ -215,6 +221,7 @@ def _member(one: GroupMember) -> dict[str, Any]:
         "schedule": one.schedule,
         "open": _open(one.schedule_open),
         "list": one.caller_list,
+        "joins": one.joins,
     }
 
 

@@ -90,8 +90,8 @@ def _menu(row: Row, choices: Iterable[MenuChoice]) -> Menu:
 
 
 def _group(row: Row, members: Iterable[GroupMember]) -> Group:
-    *values, on_busy, on_no_answer, on_nobody = row
-    values += [step(on_busy), step(on_no_answer), step(on_nobody), tuple(members)]
+    *values, on_busy, on_no_answer, on_nobody, notices = row
+    values += [step(on_busy), step(on_no_answer), step(on_nobody), tuple(members), notices]
     return Group(*values)
 
 
@@ -160,11 +160,11 @@ _CHOICES = """
     SELECT menu_id, digits, step FROM public.menu_choices WHERE account_id = ANY (%s) ORDER BY menu_id, digits"""
 _GROUPS = """
     SELECT account_id, id, name, display_name, strategy, ring_time_s, step_time_s, skip_busy, one_call, confirm,
-           caller_name_prefix, identity, on_busy, on_no_answer, on_nobody
+           caller_name_prefix, identity, on_busy, on_no_answer, on_nobody, notices
       FROM public.groups WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _MEMBERS = """
     SELECT m.group_id, u.name, d.name || '@' || o.name, m.number, m.weight, m.delay_s, s.name, m.schedule_open, l.name,
-           m.outgoing
+           m.outgoing, m.joins
       FROM public.group_members m
       LEFT JOIN public.users u ON u.id = m.user_id
       LEFT JOIN public.devices d ON d.id = m.device_id

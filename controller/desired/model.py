@@ -55,7 +55,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu, queue, conference, pickup; `target` names the policy, group, menu, queue or conference."""
+    group, menu, queue, conference, pickup, membership; `target` names the policy, group, menu, queue or conference."""
 
     extension: str
     kind: str
@@ -252,6 +252,7 @@ class GroupMember:
     schedule_open: bool = True
     caller_list: str | None = None
     outgoing: bool = False
+    joins: bool = False
 
     @property
     def name(self) -> str:
@@ -277,6 +278,7 @@ class Group:
     on_no_answer: Step
     on_nobody: Step
     members: tuple[GroupMember, ...] = ()
+    notices: str = "none"  # none | clients | phones
 
 
 @dataclass(frozen=True, slots=True)

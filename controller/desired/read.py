@@ -176,6 +176,7 @@ _EXTENSIONS = """
     SELECT e.account_id, e.extension, e.kind, u.name,
            CASE e.kind
                WHEN 'policy' THEN (SELECT p.name FROM public.policies p WHERE p.id = e.policy_id)
+               WHEN 'membership' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
                WHEN 'group' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
                WHEN 'menu' THEN (SELECT m.name FROM public.menus m WHERE m.id = e.menu_id)
                WHEN 'queue' THEN (SELECT q.name FROM public.queues q WHERE q.id = e.queue_id)

@@ -17,6 +17,7 @@ _NOUNS = {
     "domain": "SIP domain",
     "credential": "device",
     "straight": "straight call",
+    "shared": "shared numbers of device",
     "number": "number",
     "trunk": "trunk",
     "trunk_address": "trunk address",

@@ -6,7 +6,7 @@ A pattern is a number (`+49301234567`), its beginning (`+4930*`), an extension (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -57,6 +57,12 @@ class Situation:
         if registered is None:
             return None
         return sum(registered.get(device, 0) > 0 for device in found.devices) if found else 0
+
+    def registered(self, aors: Iterable[str]) -> bool | None:
+        """Whether one of these devices is; None: not known."""
+        known = self.snapshot.live.registered or {}
+        contacts = [known.get(aor) for aor in aors]
+        return True if any(contacts) else None if None in contacts else False
 
     def is_caller(self, member: Member) -> bool:
         """Whether the member is who calls."""

@@ -7,7 +7,7 @@ decided here is one thing at a time, so a decision always ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from controller.policy import Step, groups, program
@@ -69,6 +69,7 @@ def _user(situation: Situation, name: str) -> Decision | None:
     user = situation.snapshot.users.get(name)
     if user is None:
         return None
+    user = _reached(user, situation.call.extension)
     reasons: list[Step] = []
     always = _forwarded(situation, user, "always", reasons)
     if always:
@@ -84,6 +85,14 @@ def _user(situation: Situation, name: str) -> Decision | None:
     )
     acts = _ring(situation, "user", steps, reasons)
     return Decision(tuple(acts), tuple(reasons))
+
+
+def _reached(user: User, extension: str) -> User:
+    """The user with the steps of the extension that was reached."""
+    for line in user.lines:
+        if line.extension == extension:
+            return replace(user, **{one.name: getattr(line, one.name) for one in fields(line)})
+    return user
 
 
 def _forwarded(situation: Situation, user: User, when: str, reasons: list[Step]) -> str:

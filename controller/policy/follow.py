@@ -46,8 +46,8 @@ class Follower(media.Walk):
     def _decide(
         self, extension: str, one: Application, _: list[Application], rest: list[Application]
     ) -> None:
-        kind, name = one.arguments
-        decision = self._decision(kind, name)
+        kind, name, *reached = one.arguments
+        decision = self._decision(kind, name, *reached)
         if not decision.program:
             self.steps.extend(decision.reasons)
             self._run(extension, rest)
@@ -57,20 +57,20 @@ class Follower(media.Walk):
         acts = [Application(act.context, tuple(map(str, act.arguments))) for act in decision.program]
         self._perform(acts, decision.reasons)
 
-    def _decision(self, kind: str, name: str) -> Decision:
+    def _decision(self, kind: str, name: str, extension: str = "") -> Decision:
         try:
-            decision = decide(self._call(kind, name), self._account(), self._entries.now)
+            decision = decide(self._call(kind, name, extension), self._account(), self._entries.now)
             program.lines(decision.program)
         except (BadPolicy, TemplateError) as error:
             return Decision((), (Step("policy", "no decision", str(error)),))
         return decision
 
-    def _call(self, kind: str, name: str) -> model.Call:
+    def _call(self, kind: str, name: str, extension: str = "") -> model.Call:
         """As dp-decide hands it to the AGI server."""
         leg = self.leg
         return model.Call(
             leg.account, leg.call_id, kind, name, self._number_shown, leg.caller, leg.device, leg.trunk, leg.called,
-            self._language, leg.headers, self._depth,
+            self._language, leg.headers, self._depth, extension,
         )  # fmt: skip
 
     def _account(self) -> model.Snapshot:

@@ -4,7 +4,8 @@ Strategy `all` rings everybody at once, each after its delay; the others ring on
 `step_s`, from the first again until the group has rung for `ring_s`. Their delays do not count. What is drawn is drawn
 from the id of the call: the same call finds the same order.
 
-Who is registered is not looked at: the edge knows best, and answers at once for who is not.
+Who is registered is looked at for members that join by registering only: the edge knows best, and answers at once for
+who is not.
 """
 
 from __future__ import annotations
@@ -61,18 +62,24 @@ def ring(group: Group, situation: Situation) -> Ringing:
 
 def answered(group: Group, snapshot: Snapshot, leg: str, now: datetime) -> Turn | None:
     """What the memory becomes when `leg` (AOR or number) answered a call to the group; None: no member's."""
-    for member in group.members:
-        if leg in (address.address for address in _legs(member, snapshot)):
-            turn = _memory(group, snapshot)
-            today = _today(snapshot, now)
-            calls = turn.calls if turn.day == today else {}
-            return Turn(
-                turn.last,
-                {**turn.answered, member.key: int(now.timestamp())},
-                {**calls, member.key: calls.get(member.key, 0) + 1},
-                today,
-            )
-    return None
+    member = member_of(group, snapshot, leg)
+    if member is None:
+        return None
+    turn = _memory(group, snapshot)
+    today = _today(snapshot, now)
+    calls = turn.calls if turn.day == today else {}
+    return Turn(
+        turn.last,
+        {**turn.answered, member.key: int(now.timestamp())},
+        {**calls, member.key: calls.get(member.key, 0) + 1},
+        today,
+    )
+
+
+def member_of(group: Group, snapshot: Snapshot, leg: str) -> Member | None:
+    """The member that `leg` (AOR or number) belongs to."""
+    found = (member for member in group.members if leg in (one.address for one in legs(member, snapshot)))
+    return next(found, None)
 
 
 def kept_out(group: Group, member: Member, situation: Situation) -> str:
@@ -82,6 +89,16 @@ def kept_out(group: Group, member: Member, situation: Situation) -> str:
         return f"it is not enabled in group {group.name}"
     if situation.is_caller(member):
         return f"{situation.caller} is who calls"
+    if why := out_of_reach(group, member, snapshot):
+        return why
+    if member.joins and situation.registered(leg.address for leg in legs(member, snapshot)) is False:
+        return f"it joins group {group.name} by registering, and is not registered"
+    verdict = who_and_when(situation, member.list, member.schedule, member.open)
+    return "" if verdict.holds else verdict.why
+
+
+def out_of_reach(group: Group, member: Member, snapshot: Snapshot) -> str:
+    """Why nobody reaches the member through the group, whoever calls and whenever; empty: it can be reached."""
     if (group.name, member.key) in snapshot.live.away:
         return f"it is away from group {group.name}"
     if member.user and not _devices(member.user, snapshot):
@@ -89,8 +106,14 @@ def kept_out(group: Group, member: Member, situation: Situation) -> str:
     for user in snapshot.live.dnd:
         if user == member.user or member.device in _devices(user, snapshot):
             return f"{user} does not want to be disturbed"
-    verdict = who_and_when(situation, member.list, member.schedule, member.open)
-    return "" if verdict.holds else verdict.why
+    return ""
+
+
+def legs(member: Member, snapshot: Snapshot) -> list[Leg]:
+    """What rings for a member."""
+    if member.user:
+        return [Leg(device) for device in _devices(member.user, snapshot)]
+    return [Leg(member.device or member.number)]
 
 
 # ------------------------------------------------------------------------------------------------------------ order
@@ -227,19 +250,13 @@ def _stage(
     """A device that several members have rings once, when the first of them begins."""
     delay: dict[str, int] = {}
     for member in members:
-        for leg in _legs(member, snapshot):
+        for leg in legs(member, snapshot):
             begins = member.delay_s if delays else 0
             delay[leg.address] = min(begins, delay.get(leg.address, begins))
     outside = any(address.startswith("+") for address in delay)
     flags = f"{'s' if group.skip_busy else ''}{'c' if group.confirm and outside else ''}"
-    legs = tuple(Leg(address, begins) for address, begins in delay.items())
-    return Stage(tuple(member.key for member in members), legs, seconds, flags)
-
-
-def _legs(member: Member, snapshot: Snapshot) -> list[Leg]:
-    if member.user:
-        return [Leg(device) for device in _devices(member.user, snapshot)]
-    return [Leg(member.device or member.number)]
+    ringing = tuple(Leg(address, begins) for address, begins in delay.items())
+    return Stage(tuple(member.key for member in members), ringing, seconds, flags)
 
 
 def _devices(user: str, snapshot: Snapshot) -> tuple[str, ...]:

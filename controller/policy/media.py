@@ -203,6 +203,12 @@ class Walk:
         self._say(f"conference {room}, at the account's home node", "; ".join(filter(None, told)))
         self._event("dp.home", extension)
 
+    def _membership(self, extension: str, one: Application, *_: list[Application]) -> None:
+        self._say(
+            f"leave group {one.arguments[0]}, or join it again", f"extension {extension}, for its members"
+        )
+        self._event("dp.member", one.arguments[0])
+
     def _pickup(self, extension: str, one: Application, *_: list[Application]) -> None:
         _code, wanted = one.arguments
         rings = f"at {wanted}" if wanted else f"somewhere in {self.leg.account}"
@@ -350,6 +356,7 @@ Walk.applications = {
     "dp-forward": Walk._forward,
     "dp-conference": Walk._conference,
     "dp-pickup": Walk._pickup,
+    "dp-membership": Walk._membership,
 }
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 STRATEGIES = ("all", "in_order", "round_robin", "least_recent", "fewest_calls", "random", "weighted")
+NOTICES = ("none", "clients", "phones")
 FORWARDINGS = ("always", "busy", "no_answer", "unregistered")
 PRESENCES = ("registered", "unregistered", "disturb_not")
 ACTIONS = (
@@ -30,7 +31,8 @@ class Call:
     """A call that needs a decision: it reached `name` of `kind` (group, policy, user).
 
     `caller`: number shown; `caller_user`, `device`: who calls from inside; `trunk`: the way in from outside;
-    `headers`: of the INVITE, as far as rules look at them (`Snapshot.headers`); `depth`: next steps followed so far.
+    `headers`: of the INVITE, as far as rules look at them (`Snapshot.headers`); `depth`: next steps followed so far;
+    `extension`: of a user, the one that was reached.
     """
 
     account: str
@@ -45,6 +47,7 @@ class Call:
     language: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     depth: int = 0
+    extension: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,20 @@ class Forwarding:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """An extension of a user, with its steps."""
+
+    extension: str = ""
+    ring_s: int = 25
+    on_busy: str = "busy"
+    on_no_answer: str = "hangup"
+    on_unregistered: str = "hangup"
+
+
+@dataclass(frozen=True, slots=True)
 class User:
-    """A user: AORs of the enabled devices, and the steps of the extension."""
+    """A user: AORs of the enabled devices, and the steps of the first extension; `lines`: the other extensions;
+    `name`: for people."""
 
     key: str
     devices: tuple[str, ...] = ()
@@ -82,6 +97,8 @@ class User:
     on_no_answer: str = "hangup"
     on_unregistered: str = "hangup"
     forward: tuple[Forwarding, ...] = ()
+    lines: tuple[Line, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of `user`, `device` (AOR), `number` (E.164). It rings for callers of `list`, while `schedule` is `open`."""
+    """One of `user`, `device` (AOR), `number` (E.164). It rings for callers of `list`, while `schedule` is `open`;
+    `joins`: while it is registered."""
 
     user: str = ""
     device: str = ""
@@ -183,6 +201,7 @@ class Member:
     open: bool = True
     list: str = ""
     enabled: bool = True
+    joins: bool = False
 
     @property
     def key(self) -> str:
@@ -193,7 +212,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group. `ring_s`: how long the whole group rings; `step_s`: each member, where one rings after the other;
-    `one_call`: busy while another call rings in it."""
+    `one_call`: busy while another call rings in it; `notices`: one of NOTICES."""
 
     name: str
     strategy: str = "all"
@@ -207,6 +226,7 @@ class Group:
     on_no_answer: str = "hangup"
     on_nobody: str = "hangup"
     members: tuple[Member, ...] = ()
+    notices: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ class _Again(Follower):
             self._more = []
             self._event("dp.ring", f"{legs} for {act.arguments[1]} s")
 
-    def _decision(self, kind: str, name: str) -> Decision:
+    def _decision(self, kind: str, name: str, extension: str = "") -> Decision:
         account = self._account()
         if kind == "policy" and name in account.policies:
             self._unknown = self._not_recorded(account, account.policies[name])
@@ -271,7 +271,7 @@ class _Again(Follower):
             turn = self._turn(group, account)
             turns = {**account.live.turns, name: turn}
             self._snapshot = replace(account, live=replace(account.live, turns=turns))
-        return super()._decision(kind, name)
+        return super()._decision(kind, name, extension)
 
     # -------------------------------------------------------------------------------------- what was not recorded
 

@@ -18,6 +18,7 @@ from controller.policy.model import (
     ACTIONS,
     DAY_MINUTES,
     FORWARDINGS,
+    NOTICES,
     PRESENCES,
     STRATEGIES,
     UTC,
@@ -28,6 +29,7 @@ from controller.policy.model import (
     Effect,
     Forwarding,
     Group,
+    Line,
     Live,
     Member,
     Override,
@@ -216,6 +218,18 @@ def _user(name: str, one: _Object) -> User:
         one.text("on_no_answer", "hangup"),
         one.text("on_unregistered", "hangup"),
         one.objects("forward", _forwarding),
+        one.objects("lines", _line),
+        one.text("name"),
+    )
+
+
+def _line(one: _Object) -> Line:
+    return Line(
+        one.text("extension"),
+        one.number("ring_s", 25),
+        one.text("on_busy", "busy"),
+        one.text("on_no_answer", "hangup"),
+        one.text("on_unregistered", "hangup"),
     )
 
 
@@ -315,6 +329,7 @@ def _group(name: str, one: _Object) -> Group:
         one.text("on_no_answer", "hangup"),
         one.text("on_nobody", "hangup"),
         one.objects("members", _member),
+        one.word("notices", NOTICES, "none"),
     )
 
 
@@ -329,6 +344,7 @@ def _member(one: _Object) -> Member:
         one.flag("open", True),
         one.text("list"),
         one.flag("enabled", True),
+        one.flag("joins"),
     )
     if [bool(member.user), bool(member.device), bool(member.number)].count(True) != 1:
         raise _bad(one.key, "a member is exactly one of user, device and number")

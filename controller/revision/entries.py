@@ -33,6 +33,7 @@ _THEN = """
          ORDER BY e.kind, e.scope, e.key, e.revision DESC) AS latest
      WHERE value IS NOT NULL"""
 _TURNS = "SELECT group_name, memory FROM control.group_turns WHERE account = %s"
+_RINGING = "SELECT group_name FROM control.group_calls WHERE account = %s AND until > clock_timestamp()"
 _REGISTERED = "SELECT aor, sum(contacts)::int FROM control.registrations WHERE aor = ANY (%s) GROUP BY aor"
 _FLAGS = ("dnd", "away", "override")
 
@@ -84,11 +85,13 @@ class Published:
         if not entries or self._past:
             return found
         aors = [device for user in found.users.values() for device in user.devices]
+        aors += [one.device for group in found.groups.values() for one in group.members if one.device]
         registered = dict.fromkeys(aors, 0) | dict(self._connection.execute(_REGISTERED, (aors,)).fetchall())
         turns = {
             group: policy.Turn.of(memory) for group, memory in self._connection.execute(_TURNS, (account,))
         }
-        return replace(found, live=replace(found.live, registered=registered, turns=turns))
+        ringing = frozenset(group for (group,) in self._connection.execute(_RINGING, (account,)))
+        return replace(found, live=replace(found.live, registered=registered, turns=turns, ringing=ringing))
 
     def _value(self, kind: str, scopes: list[str], table: str, key: str) -> str | None:
         rows = self._query(kind, scopes, table, "e.key = %(key)s", key)

@@ -33,6 +33,7 @@ FORMS = {
     "number:+49301234567, group:sales, menu:welcome, policy:main or queue:support",
 }
 CHOICES = {
+    "notices": "none clients phones",
     "strategy": "all in_order round_robin least_recent fewest_calls random weighted",
     "presence": "registered unregistered disturb_not",
     "action": "ring extension group queue menu voicemail announcement forward reject application next",
@@ -172,7 +173,7 @@ TABLES: dict[str, Spec] = {
         | {"name": "slug_form", "display_name": "label_form", "strategy": "strategy"}
         | {"ring_time_s": "seconds_range", "step_time_s": "seconds_range"}
         | {"skip_busy": "bool", "one_call": "bool", "confirm": "bool"}
-        | {"caller_name_prefix": "label_form", "identity": "e164_form"}
+        | {"caller_name_prefix": "label_form", "identity": "e164_form", "notices": "notices"}
         | {"on_busy": "step_form", "on_no_answer": "step_form", "on_nobody": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
     ),
@@ -181,7 +182,7 @@ TABLES: dict[str, Spec] = {
         | {"group": "slug_form", "user": "sip_user_form", "device": "text", "number": "e164_form"}
         | {"position": "priority_range", "weight": "weight_range", "delay_s": "delay"}
         | _WHEN
-        | {"caller_list": "slug_form", "outgoing": "bool", "enabled": "bool"},
+        | {"caller_list": "slug_form", "outgoing": "bool", "joins": "bool", "enabled": "bool"},
         ("account", "group"), "{account}/{group}/{user}{device}{number}", "",
     ),
     "menus": (

@@ -53,7 +53,8 @@ RANGES = {
 _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
-    "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup",
+    "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup "
+    "membership",
     "state": "enabled draining disabled",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",

@@ -127,9 +127,10 @@ _GROUPS = f"""
                       WHERE m.group_id = g.id AND m.enabled), ''),
            concat_ws(' ',
                (SELECT string_agg(e.extension, ' ' ORDER BY e.extension) FROM public.extensions e
-                 WHERE e.group_id = g.id),
+                 WHERE e.group_id = g.id AND e.kind = 'group'),
                (SELECT string_agg(n.e164, ' ' ORDER BY n.e164) FROM public.numbers n
-                  JOIN public.extensions e ON e.id = n.extension_id WHERE e.group_id = g.id),
+                  JOIN public.extensions e ON e.id = n.extension_id
+                 WHERE e.group_id = g.id AND e.kind = 'group'),
                (SELECT string_agg(DISTINCT replace(s.holder, ' ', ':'), ' ') FROM control.steps s
                  WHERE s.account_id = g.account_id AND s.step = 'group:' || g.name))
       FROM public.groups g JOIN public.accounts a ON a.id = g.account_id

@@ -17,6 +17,9 @@ from controller.agi.store import Report, Store
 from controller.cli.doctor import Finding, examine
 from controller.errors import DatabaseError
 from controller.policy.model import Turn
+from controller.policy.notices import Notice
+from controller.schema.importer import load, read_company
+from tests.database.conftest import SAMPLE
 
 
 @asynccontextmanager
@@ -53,7 +56,7 @@ def agent(database: str) -> str:
             "DO $$ BEGIN CREATE ROLE agi_test LOGIN IN ROLE dialplane_agent;"
             " EXCEPTION WHEN duplicate_object THEN NULL; END $$"
         )
-        connection.execute("DELETE FROM control.group_turns")
+        connection.execute("DELETE FROM control.group_turns; DELETE FROM control.group_calls")
     return make_conninfo(database, user="agi_test")
 
 
@@ -85,6 +88,83 @@ async def test_two_nodes_never_give_the_same_turn(agent: str) -> None:
 
         await asyncio.gather(*(calls(live) for live in lives))
     assert {one: given.count(one) for one in members} == dict.fromkeys(members, 20)
+
+
+async def test_one_of_two_calls_that_come_at_once_rings(agent: str) -> None:
+    async with connected(agent) as one, connected(agent, "media2") as two:
+        for number in range(20):
+            said = await asyncio.gather(
+                one.claim("acme", "sales", f"a{number}", 60), two.claim("acme", "sales", f"b{number}", 60)
+            )
+            assert sorted(said) == [False, True]
+            first = f"{'ab'[said.index(True)]}{number}"
+            assert await two.claim("acme", "sales", first, 60), "the same call once more"
+            assert await two.claim("acme", "back", first, 60)
+            await one.release("acme", "sales", "somebody else")
+            assert not await one.claim("acme", "sales", "next", 60)
+            await one.release("acme", "sales", first)
+            await one.release("acme", "back", first)
+
+
+async def test_a_call_whose_node_died_holds_the_group_for_a_while_only(agent: str) -> None:
+    async with connected(agent) as store:
+        assert await store.claim("acme", "sales", "one", 0)
+        assert await store.claim("acme", "sales", "two", 60)
+        assert not await store.claim("acme", "sales", "three", 60)
+
+
+async def test_a_notice_is_a_row_and_is_told_to_clients(agent: str, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("LISTEN dialplane_notice")
+        connection.execute(
+            "INSERT INTO control.group_notices (account, group_name, call_id, at, outcome)"
+            " VALUES ('acme', 'sales', 'old', now() - interval '31 days', 'missed')"
+        )
+        async with connected(agent) as store:
+            await store.tell("acme", "sales", "id", Notice("answered", "bob", "+4930", "", "text", ("x@y",)))
+            await store.tell("acme", "sales", "id", Notice("missed", "", "", "carol", "text", ()))
+        rows = connection.execute(
+            "SELECT id, call_id, outcome, member, caller, caller_user FROM control.group_notices ORDER BY id"
+        ).fetchall()
+        assert [row[1:] for row in rows] == [
+            ("id", "answered", "bob", "+4930", None),
+            ("id", "missed", None, None, "carol"),
+        ]
+        told = [note.payload for note in connection.notifies(timeout=10, stop_after=3)]
+        assert told[-2:] == [f"acme/sales/{row[0]}" for row in rows]
+
+
+async def test_a_member_leaves_and_joins_at_commit(agent: str, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        load(connection, read_company(SAMPLE))
+
+        def flags() -> list[str]:
+            rows = connection.execute("SELECT key FROM control.entries WHERE tbl = 'flag' AND key ^@ 'away/'")
+            return [key for (key,) in rows]
+
+        async with connected(agent) as store:
+            assert await store.membership("acme", "sales", "bob", "bob@acme.example") == "left"
+            assert flags() == ["away/acme/sales/bob"]
+            assert await store.membership("acme", "sales", "bob", "") == "joined"
+            assert flags() == []
+            assert await store.membership("acme", "sales", "carol", "carol@acme.example") == "stranger"
+
+
+async def test_somebody_who_publishes_does_not_stop_decisions(
+    agent: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MEMBERSHIP_S", 0.5)
+    with psycopg.connect(database) as publisher:
+        load(publisher, read_company(SAMPLE))
+        publisher.commit()
+        publisher.execute("SELECT pg_advisory_xact_lock(hashtext('dialplane.publish'))")
+        async with connected(agent) as store:
+            waiting = asyncio.create_task(store.membership("acme", "sales", "bob", ""))
+            assert await store.turn("acme", "none") == {}
+            with pytest.raises(DatabaseError):
+                await waiting
+        publisher.rollback()
+        assert publisher.execute("SELECT count(*) FROM group_away").fetchone() == (0,)
 
 
 async def test_contacts_of_all_edges_count_where_they_are_known(agent: str, database: str) -> None:

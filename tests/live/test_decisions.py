@@ -153,6 +153,28 @@ def test_somebody_who_left_does_not_ring(phones: Phones, hunt: None) -> None:
     publish("UPDATE public.groups SET ring_time_s = 15 WHERE name = 'hunt'")
 
 
+def test_of_two_callers_one_rings_and_clients_hear_of_both(phones: Phones, hunt: None) -> None:
+    publish(
+        "UPDATE public.groups SET strategy = 'all', one_call = true, notices = 'clients' WHERE name = 'hunt'"
+    )
+    stack.sql("DELETE FROM control.group_notices")
+    try:
+        with (
+            phones.answering(BOB, ring_ms=6000) as [bob],
+            phones.answering(CAROL, LOBBY, ending="cancelled") as [carol, lobby],
+            phones.start("call", DESK1, to=HUNT, talk_ms=1000) as first,
+        ):
+            bob.until("INVITE")
+            turned_away = phones.run("call", APP1, to=HUNT, expect=486)
+            went_well(turned_away, first.wait(), bob.wait(), carol.wait(), lobby.wait())
+        told = (
+            "SELECT string_agg(concat_ws(' ', outcome, member), ', ' ORDER BY id) FROM control.group_notices"
+        )
+        stack.until(lambda: stack.sql(told).strip() == "missed, answered bob", "both are told", 5)
+    finally:
+        publish("UPDATE public.groups SET one_call = false, notices = 'none' WHERE name = 'hunt'")
+
+
 def test_a_policy_tells_callers_apart(phones: Phones, carrier_a: Phones) -> None:
     """A caller of the list reaches the group, whatever the time is; the others' way depends on office hours."""
     with phones.answering(BOB) as [bob]:

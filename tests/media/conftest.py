@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.compiler import dialplan, dialplan_shared
+from controller.compiler.policy import with_identities
 from tests.media import company
 from tests.media.decided import DECIDED, Agi
 from tests.media.features import FEATURES
@@ -43,7 +44,7 @@ def the_edge(media: MediaNode) -> Edge:
             **dialplan_shared.shared_dialplan(system),
             **dialplan.account_dialplan(company.ACME, system),
             **dialplan.account_dialplan(company.SMALL, system),
-            **dialplan.account_dialplan(DECIDED, system),
+            **dialplan.account_dialplan(with_identities(DECIDED), system),
             **dialplan.account_dialplan(FEATURES, system),
         },
         {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},

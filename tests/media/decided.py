@@ -28,6 +28,8 @@ from tests.media.node import MediaNode
 
 BUSY, HANGUP = Step("busy"), Step("hangup")
 MOBILE, OWN = "+491701234567", "+4930666010"
+# The identity of a group, and the number that leads back to it.
+SHARED = "+4930666020"
 
 
 def _user(name: str, permission: str = "national") -> User:
@@ -62,11 +64,12 @@ DECIDED = Account(
         Extension("103", "user", "carl", None, 3, BUSY, HANGUP, HANGUP),
         Extension("104", "user", "dora", None, 3, BUSY, HANGUP, HANGUP),
         _to("600", "group", "sales-1"), _to("601", "group", "empty"), _to("602", "group", "mobile"),
-        _to("610", "policy", "main"), _to("700", "menu", "main-1"), _to("701", "menu", "sub"),
+        _to("620", "group", "hunt-1"), _to("*31", "membership", "hunt-1"), _to("610", "policy", "main"),
+        _to("700", "menu", "main-1"), _to("701", "menu", "sub"),
         _to("702", "menu", "round"), _to("703", "menu", "broken"),
         Extension("*43", "echo", None, None, 20, HANGUP, HANGUP, HANGUP),
     ),
-    numbers=(Number(OWN, "600"),),
+    numbers=(Number(OWN, "600"), Number(SHARED, "620")),
     mailboxes=(VoicemailBox("101", "ann", "Ann", None, None, None),),
     lists=(CallerList("vip", ("+4940*",)),),
     forwardings=(
@@ -81,6 +84,10 @@ DECIDED = Account(
             on_no_answer=Step("extension", "103"),
         ),
         _group("empty", on_nobody=Step("extension", "101")),
+        _group(
+            "hunt-1", GroupMember(user="ann"), GroupMember(user="ben", outgoing=True), GroupMember(number=MOBILE),
+            identity=SHARED, notices="phones", on_nobody=Step("extension", "103"),
+        ),
         _group("mobile", GroupMember(number=MOBILE), confirm=True, on_no_answer=BUSY, ring_time_s=30),
     ),
     menus=(
@@ -120,6 +127,9 @@ while True:
     client, _ = listener.accept()
     threading.Thread(target=serve, args=(client,), daemon=True).start()
 """
+
+
+_TOLD = ("answered", "missed")
 
 
 class Agi:
@@ -165,6 +175,20 @@ class Agi:
 
     def asked(self) -> list[list[str]]:
         """The arguments of each question."""
+        return [
+            [one.get(f"agi_arg_{place}", "") for place in range(1, 12)]
+            for one in self._heard()
+            if one["agi_network_script"] not in _TOLD
+        ]
+
+    def told(self) -> list[tuple[str, list[str]]]:
+        """What the server heard of calls to groups: script, and what follows kind, group and account."""
+        return [
+            (one["agi_network_script"], [one.get(f"agi_arg_{place}", "") for place in range(4, 8)])
+            for one in self._heard()
+            if one["agi_network_script"] in _TOLD
+        ]
+
+    def _heard(self) -> list[dict[str, str]]:
         path = self._folder / "agi.asked"
-        found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [[one.get(f"agi_arg_{place}", "") for place in range(1, 12)] for one in found]
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -318,7 +318,7 @@ class Edge:
         if leg is None:
             self.others.append(message)
             if message.method != "ACK":
-                self._reply(connection, message, 200 if message.method == "NOTIFY" else 481)
+                self._reply(connection, message, 200 if message.method in ("NOTIFY", "MESSAGE") else 481)
             return
         leg.note(message)
         if message.method == "INVITE":

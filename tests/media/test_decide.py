@@ -126,8 +126,8 @@ def test_who_answered_is_told_to_the_server_of_a_group_that_remembers(
     edge.answers = answers
     leg = call(edge, "600")
     leg.wait("200")
-    until(lambda: len(agi.asked()) == 2)
-    assert agi.asked()[1][:5] == ["group", "sales-1", "dec-1", f"call-{leg.call_id}", answered]
+    until(lambda: bool(agi.told()))
+    assert agi.told() == [("answered", [f"call-{leg.call_id}", answered, "101", "ann"])]
     assert f'dp.answered {{"extra":"{answered}"}}' in decisions(media, leg)
     leg.hear(20)
     leg.bye()
@@ -144,8 +144,8 @@ def test_a_server_that_froze_meanwhile_holds_up_nobody_who_answered(
     edge.answer(phone)
     leg.wait("200", 10)
     leg.hear(20)
-    until(lambda: len(agi.asked()) == 2)
-    until(lambda: "dp-remember" not in media.cli("core show channels"))
+    until(lambda: bool(agi.told()))
+    until(lambda: "dp-told" not in media.cli("core show channels"))
     leg.hear(20)
     leg.bye()
 

@@ -14,6 +14,7 @@ from controller.agi.entries import Entries
 from controller.agi.live import Live
 from controller.agi.server import Failures, Server
 from controller.errors import DatabaseError
+from controller.policy.notices import Notice
 from tests.unit.policy.acme import ENTRIES, NOW
 
 SALES = {"strategy": "in_order", "members": [{"user": "bob"}, {"user": "carol"}]}
@@ -31,6 +32,18 @@ class Away:
         raise DatabaseError("away")
 
     async def registered(self, aors: Sequence[str]) -> dict[str, int]:
+        raise DatabaseError("away")
+
+    async def claim(self, account: str, group: str, call_id: str, seconds: int) -> bool:
+        raise DatabaseError("away")
+
+    async def release(self, account: str, group: str, call_id: str) -> None:
+        raise DatabaseError("away")
+
+    async def membership(self, account: str, group: str, user: str, device: str) -> str:
+        raise DatabaseError("away")
+
+    async def tell(self, account: str, group: str, call_id: str, notice: Notice) -> None:
         raise DatabaseError("away")
 
 

@@ -15,6 +15,7 @@ from controller.errors import DatabaseError
 from controller.policy import Step
 from controller.policy.decide import Decision
 from controller.policy.model import Call, Turn
+from controller.policy.notices import Notice
 from controller.wire.agi import Broken
 from controller.wire.agi_caller import Answer, ask
 from tests.unit.agi.place import SALES, Away, filled, serving, stage
@@ -42,6 +43,7 @@ def test_the_arguments_of_the_contract() -> None:
         "acme", "id", "group", "sales", "+49", "alice", "d@x", "t", "600", "de", {}, 3
     )
     assert call_of(given[:4]) == Call("acme", "id", "group", "sales")
+    assert call_of((*given, "101")).extension == "101"
     assert call_of((*given[:10], "many")).depth == 0
     with pytest.raises(Broken, match="3 arguments"):
         call_of(given[:3])
@@ -153,6 +155,91 @@ async def test_who_answered_counts(state: State) -> None:
             await said("answered", *given)
         assert shared.turns["acme", "sales"]["calls"] == {"bob": 1}
         assert failures.counts == {}
+
+
+class Groups(Shared):
+    """And calls of groups, and notices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, str] = {}
+        self.told: list[tuple[str, str, Notice]] = []
+
+    async def claim(self, account: str, group: str, call_id: str, seconds: int) -> bool:
+        self._there()
+        return self.calls.setdefault(group, call_id) == call_id
+
+    async def release(self, account: str, group: str, call_id: str) -> None:
+        self._there()
+        if self.calls.get(group) == call_id:
+            del self.calls[group]
+
+    async def tell(self, account: str, group: str, call_id: str, notice: Notice) -> None:
+        self._there()
+        self.told.append((group, call_id, notice))
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["database", "away"])
+async def test_a_group_that_takes_one_call_takes_the_next_when_it_rings_no_more(
+    state: State, *, away: bool
+) -> None:
+    stage(state, 2, group__sales={**SALES, "one_call": True})
+    shared = Groups()
+    shared.away = away
+    async with serving(state.path, shared) as (server, _, failures):
+
+        async def step(number: int) -> str:
+            given = arguments("group", "sales", number)
+            answer = await ask("127.0.0.1", server.port, "decide", given, timeout_s=30)
+            return answer.variables["DP_STEP_1"].partition(",")[0]
+
+        async def told(script: str, number: int, leg: str = "") -> None:
+            given = ("group", "sales", "acme", f"call-{number}", leg, "+49301234567", "")
+            await ask("127.0.0.1", server.port, script, given, timeout_s=30)
+
+        assert [await step(1), await step(2), await step(1)] == ["dp-legs", "dp-next", "dp-legs"]
+        await told("missed", 2)
+        assert await step(3) == "dp-next", "the one that was turned away was not the one that rings"
+        await told("answered", 1, "bob@acme.example")
+        assert [await step(3), await step(4)] == ["dp-legs", "dp-next"]
+        await told("missed", 3)
+        assert await step(4) == "dp-legs"
+        assert failures.counts == {}
+
+
+async def test_a_lease_that_nobody_gave_back_ends() -> None:
+    live = Live(Away())
+    assert await live.claim("acme", "sales", "one", 0)
+    assert await live.claim("acme", "sales", "two", 60)
+    assert not await live.claim("acme", "sales", "three", 60)
+    assert await live.claim("acme", "back", "three", 60)
+
+
+@pytest.mark.parametrize(
+    ("notices", "rows", "phones"),
+    [("none", 0, None), ("clients", 1, None), ("phones", 1, "carol@acme.example")],
+)
+async def test_who_is_told_of_a_call(state: State, notices: str, rows: int, phones: str | None) -> None:
+    stage(state, 2, group__sales={**SALES, "notices": notices})
+    shared = Groups()
+    async with serving(state.path, shared) as (server, _, _):
+        given = ("group", "sales", "acme", "call-1", "bob@acme.example", "+4930", "")
+        answer = await ask("127.0.0.1", server.port, "answered", given, timeout_s=30)
+    assert len(shared.told) == rows
+    assert answer.variables.get("DP_PHONES_1") == phones
+    assert answer.variables.get("DP_PHONES") == ("1" if phones else None)
+    assert answer.variables.get("DP_TEXT") == ("sales: +4930 answered by bob" if phones else None)
+
+
+async def test_phones_are_told_while_the_database_is_away(state: State) -> None:
+    many = {"members": [{"user": "bob"}, *({"device": f"d{n}@acme.example"} for n in range(45))]}
+    stage(state, 2, group__sales={**many, "notices": "phones"})
+    async with serving(state.path) as (server, _, _):
+        given = ("group", "sales", "acme", "call-1", "", "", "bob")
+        answer = await ask("127.0.0.1", server.port, "missed", given, timeout_s=30)
+    assert answer.variables["DP_PHONES"] == "3"
+    found = [one for n in (1, 2, 3) for one in answer.variables[f"DP_PHONES_{n}"].split("&")]
+    assert found == [f"d{n}@acme.example" for n in range(45)]
 
 
 async def test_registrations_are_read_only_where_rules_count_devices(state: State) -> None:

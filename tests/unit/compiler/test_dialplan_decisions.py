@@ -45,7 +45,7 @@ def test_an_account_without_decisions_is_as_it_was() -> None:
 
 def test_a_user_with_forwardings_is_decided_first() -> None:
     assert forwarded(Forwarding("lobby", "busy", Step("extension", "101"), "vip")) == [
-        "Gosub(dp-decide,s,1(user,lobby))",
+        "Gosub(dp-decide,s,1(user,lobby,103))",
         "Gosub(dp-user,s,1(lobby,internal,25,lobby@acme.example,hangup,busy,hangup))",
     ]
 
@@ -66,7 +66,7 @@ def test_plain_forwardings_hold_without_a_decision_the_first_of_each_kind() -> N
 
 def test_a_user_always_forwarded_goes_there_without_a_decision() -> None:
     assert forwarded(Forwarding("lobby", "always", Step("group", "sales"))) == [
-        "Gosub(dp-decide,s,1(user,lobby))",
+        "Gosub(dp-decide,s,1(user,lobby,103))",
         "Gosub(dp-next,s,1(group:sales,20))",
     ]
 
@@ -101,7 +101,7 @@ def test_a_group_rings_who_rings_for_everybody_at_any_time() -> None:
     )
     assert group(*members, skip_busy=True, confirm=True, caller_name_prefix="a, b") == [
         "Gosub(dp-caller,s,1(,a\\, b))",
-        "Gosub(dp-legs,s,1(desk1@acme.example&app1@acme.example~5&+491701234567,30,sc))",
+        "Gosub(dp-legs,s,1(desk1@acme.example&app1@acme.example~5&+491701234567,30,sdc))",
         "Gosub(dp-otherwise,s,1(hangup,busy,extension:103))",
     ]
     # one after the other becomes all at once
@@ -171,4 +171,17 @@ def test_keys_of_menus_with_similar_names_stay_apart() -> None:
 
 def test_who_owns_a_device_that_a_group_rings() -> None:
     account = replace(ACME, lists=(CallerList("vip", ()),), policies=(Policy("main", HANGUP),))
-    assert lines(account, ":owner:desk1@acme.example") == ["Return(international)"]
+    assert lines(account, ":owner:desk1@acme.example") == ["Return(international,alice)"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "about"),
+    [
+        ({}, None), ({"strategy": "fewest_calls"}, "Return(1,)"), ({"one_call": True}, "Return(1,)"),
+        ({"notices": "clients"}, "Return(1,)"), ({"identity": "+4930555010"}, "Return(,+4930555010)"),
+    ],
+)  # fmt: skip
+def test_what_the_dialplan_knows_of_a_group(changes: dict[str, object], about: str | None) -> None:
+    account = replace(ACME, groups=(replace(GROUP, **changes),))  # type: ignore[arg-type]
+    found = dialplan.account_dialplan(account, SYSTEM)
+    assert found.get("account-acme/:about:sales") == about

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.compiler import edge
-from controller.desired.model import Account
-from tests.unit.samples import ACME, CARRIER, MD5, SHA256, SYSTEM, device
+from controller.desired.model import Account, Extension, Group, GroupMember, Number
+from tests.unit.samples import ACME, BUSY, CARRIER, HANGUP, MD5, SHA256, SYSTEM, device
 
 
 def held(account: Account) -> dict[tuple[str, str], str]:
@@ -20,6 +20,29 @@ def test_an_account_gives_its_entries() -> None:
         ("credential", "lobby@acme.example"): f"account=acme;user=lobby;md5={MD5};sha256={SHA256}",
         ("straight", "103@acme.example"): "lobby@acme.example",
         ("number", "+4930555010"): "acme",
+    }
+
+
+def test_a_device_shares_the_numbers_of_groups_it_joins_by_registering() -> None:
+    sales = Group(
+        "sales", "Sales", "all", 25, 15, False, False, False, None, None, BUSY, HANGUP, HANGUP,
+        (GroupMember(user="alice", joins=True), GroupMember(device="lobby@acme.example")),
+    )  # fmt: skip
+    silent = replace(sales, name="silent", members=(GroupMember(device="app1@acme.example", joins=True),))
+    account = replace(
+        ACME,
+        groups=(sales, silent, replace(sales, name="others", members=(GroupMember(user="alice"),))),
+        numbers=(*ACME.numbers, Number("+4930555020", "600")),
+        extensions=(
+            *ACME.extensions,
+            Extension("600", "group", None, "sales", 25, BUSY, HANGUP, HANGUP),
+            Extension("*31", "membership", None, "sales", 25, BUSY, HANGUP, HANGUP),
+        ),
+    )
+    shared = {key: value for (table, key), value in held(account).items() if table == "shared"}
+    assert shared == {
+        "desk1@acme.example": "sales/+4930555020,sales/600",
+        "app1@acme.example": "sales/+4930555020,sales/600,silent/",
     }
 
 

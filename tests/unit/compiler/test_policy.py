@@ -95,8 +95,8 @@ def test_every_part_of_a_rule_and_a_group() -> None:
     )  # fmt: skip
     group = replace(
         SALES, strategy="weighted", ring_time_s=40, step_time_s=10, skip_busy=True, one_call=True, confirm=True,
-        caller_name_prefix="Sales", identity="+4930555010", on_busy=Step("voicemail", "600"), on_nobody=BUSY,
-        on_no_answer=Step("menu", "main"),
+        caller_name_prefix="Sales", identity="+4930555010", notices="phones",
+        on_busy=Step("voicemail", "600"), on_nobody=BUSY, on_no_answer=Step("menu", "main"),
         members=(GroupMember(device="desk1@acme.example", weight=20, delay_s=5, schedule="office", schedule_open=False,
                              caller_list="vip", outgoing=True),),
     )  # fmt: skip
@@ -118,8 +118,8 @@ def test_every_part_of_a_rule_and_a_group() -> None:
     ]  # fmt: skip
     assert json.loads(found["acme/group/sales"]) == {
         "strategy": "weighted", "ring_s": 40, "step_s": 10, "skip_busy": True, "one_call": True, "confirm": True,
-        "prefix": "Sales", "identity": "+4930555010", "on_busy": "voicemail:600", "on_no_answer": "menu:main",
-        "on_nobody": "busy",
+        "prefix": "Sales", "identity": "+4930555010", "notices": "phones", "on_busy": "voicemail:600",
+        "on_no_answer": "menu:main", "on_nobody": "busy",
         "members": [{"device": "desk1@acme.example", "weight": 20, "delay_s": 5, "schedule": "office", "open": False,
                      "list": "vip"}],
     }  # fmt: skip
@@ -141,6 +141,18 @@ def test_a_disabled_user_and_a_disabled_device_do_not_ring() -> None:
     found = entries(replace(DECIDING, users=users, devices=devices))
     assert json.loads(found["acme/user/alice"])["devices"] == ["app1@acme.example"]
     assert "devices" not in json.loads(found["acme/user/lobby"])
+
+
+def test_every_extension_of_a_user_says_how_long_it_rings() -> None:
+    more = Extension("199", "user", "alice", None, 5, BUSY, Step("voicemail"), HANGUP)
+    found = json.loads(entries(replace(DECIDING, extensions=(*ACME.extensions, more)))["acme/user/alice"])
+    assert (found["extension"], found.get("ring_s")) == ("101", None)
+    assert found["lines"] == [{"extension": "199", "ring_s": 5, "on_no_answer": "voicemail:101"}]
+    assert (
+        snapshot("acme", {"acme/account/-": "{}", "acme/user/alice": json.dumps(found)}, Live())
+        .users["alice"]
+        .lines
+    )
 
 
 def test_outgoing_members_show_the_identity_of_the_first_group_by_name() -> None:

@@ -237,6 +237,23 @@ def test_nobody_left(strategy: str) -> None:
     assert decision.reasons[-1].why == "nobody in group sales is left to ring"
 
 
+@pytest.mark.parametrize(
+    ("registered", "rings"),
+    [
+        ({"bob@acme.example": 1, "carol@acme.example": 0}, "bob"), ({"bob@acme.example": 0}, ""),
+        ({}, "bob"), (None, "bob"),
+    ],
+    ids=["registered", "not registered", "not known", "nothing known"],
+)  # fmt: skip
+def test_a_member_that_joins_by_registering(registered: dict[str, int] | None, rings: str) -> None:
+    members = [{"user": "bob", "joins": True}]
+    snapshot = seen(Live(registered=registered), group__sales={"members": members, "on_nobody": "busy"})
+    program, reasons = decided(SALES, snapshot)
+    assert program[0].startswith("dp-legs,s,1(bob@" if rings else "dp-next,s,1(busy")
+    why = ("bob does not ring", "it joins group sales by registering, and is not registered")
+    assert (why in reasons) == (not rings)
+
+
 def test_a_group_that_takes_one_call_is_busy_while_another_rings() -> None:
     live = Live(ringing=frozenset({"sales"}))
     program, reasons = decided(SALES, sales(live, one_call=True, on_busy="voicemail:600"))

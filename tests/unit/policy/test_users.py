@@ -27,6 +27,16 @@ def test_the_devices_ring_and_the_steps_follow() -> None:
     ]
 
 
+def test_each_extension_of_a_user_has_its_own_time_and_steps() -> None:
+    other = {"extension": "199", "ring_s": 5, "on_no_answer": "extension:102"}
+    snapshot = seen(user__alice={**ENTRIES["user/alice"], "lines": [other]})
+    assert decided(ALICE, snapshot) == decided(replace(ALICE, extension="101"), snapshot)
+    assert decided(replace(ALICE, extension="199"), snapshot)[0] == [
+        "dp-legs,s,1(app1@acme.example&desk1@acme.example,5,)",
+        "dp-otherwise,s,1(extension:102,busy,hangup)",
+    ]
+
+
 def test_the_first_forwarding_of_all_calls_that_holds_wins() -> None:
     snapshot = alice(
         {"when": "always", "list": "hidden", "step": "hangup"},
