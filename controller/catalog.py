@@ -36,6 +36,7 @@ TABLES: dict[tuple[str, str], Table] = {
         Table(_E, "credential", _C, *_HTABLE, "device: digest HA1, account, user, limit"),
         Table(_E, "straight", _C, *_HTABLE, "extension that rings one device and nothing else"),
         Table(_E, "shared", _C, *_HTABLE, "device: groups it joins by registering, and their numbers"),
+        Table(_E, "lamp", _C, *_HTABLE, "extension that phones of the account may watch: its user"),
         Table(_E, "number", _C, *_HTABLE, "E.164 number: its account"),
         Table(_E, "trunk", _C, *_HTABLE, "trunk: where it is, how to sign in, limits"),
         Table(_E, "trunk_address", _C, *_HTABLE, "source address: the trunk it belongs to"),

@@ -29,6 +29,8 @@ TRANSFER_CONTEXT = "dp-transfer-international"
 ORIGINATE_CONTEXT = "dp-originate-user"
 # AMI takes lines of 1,024 bytes; the dialplan reads so many variables.
 _LIST_BYTES, _LISTS = 900, 4
+# How long the preferred device rings alone.
+_ALONE_S = 8
 # The dialplan ends the ringing; Originate's own time is for a dialplan that does not.
 _SPARE_S = 5
 STATES = {1: "calling", 2: "ringing", 3: "up", 4: "up", 5: "over"}
@@ -121,7 +123,8 @@ class MediaCommands:
         return {"receipts": [{"leg": legs[0].name, "ok": answer.ok, "text": answer.message}]}
 
     async def originate(self, arguments: Arguments) -> Result:
-        """Ring all `devices` at once; when one answers, dial `to` from there as `user` of `account`."""
+        """Ring `first` alone for a while, if it is given, then all `devices` at once; when one answers, dial `to` from
+        there as `user` of `account`. `ring_s`: how long it rings in all."""
         call, ring_s = str(uuid.uuid4()), int(arguments.get("ring_s", 30))
         answer = await self._ami.action("Originate", placed(call, ring_s, arguments))
         event = await self._answer_of(answer.check("originate").fields["ActionID"], ring_s + _SPARE_S + 5)
@@ -160,6 +163,8 @@ def placed(call: str, ring_s: int, arguments: Arguments) -> dict[str, str | list
             lists.append("")
         lists[-1] += device + "&"
     lists[-1] = lists[-1].removesuffix("&")
+    first = arguments.get("first")
+    alone_s = min(_ALONE_S, ring_s // 2) if first and len(arguments["devices"]) > 1 else 0
     if not lists[0] or len(lists) > _LISTS:
         raise InputError(f"{len(arguments['devices'])} devices cannot ring at once: 1 to about 80")
     return {
@@ -173,7 +178,9 @@ def placed(call: str, ring_s: int, arguments: Arguments) -> dict[str, str | list
             f"__DP_CALL={call}",
             f"__DP_ACCOUNT={account}",
             f"_DP_CALLER={_word(arguments.get('user') or '')}",
-            f"DP_RING_S={ring_s}",
+            f"DP_FIRST={_aor(first) if alone_s else ''}",
+            f"DP_FIRST_S={alone_s}",
+            f"DP_RING_S={ring_s - alone_s}",
             *(f"DP_DEVICES_{number}={one}" for number, one in enumerate(lists, 1)),
         ],
     }

@@ -140,12 +140,13 @@ async def transfer(connection: store.Connection, call: str, to: str) -> list[Rec
 
 
 async def originate(connection: store.Connection, who: str, to: str, *, ring_s: int = 30) -> str:
-    """Ring `who` (one device by its AOR, or all devices of `user@account`), then dial `to` in its name; the call's id.
+    """Ring `who` (one device by its AOR, or all devices of `user@account`, the preferred one first), then dial `to` in
+    its name; the call's id.
 
     The errors are those of `store.ask`; InputError: no such device, or no media node that is enabled.
     """
     rows = await connection.execute(
-        """SELECT a.name AS account, u.name AS user, d.name || '@' || dom.name AS aor,
+        """SELECT a.name AS account, u.name AS user, d.name || '@' || dom.name AS aor, d.preferred,
             (SELECT n.name FROM public.nodes n WHERE n.cluster_id = a.cluster_id AND n.state = 'enabled'
              ORDER BY random() LIMIT 1) AS node
         FROM public.devices d JOIN public.domains dom ON dom.id = d.domain_id
@@ -163,6 +164,7 @@ async def originate(connection: store.Connection, who: str, to: str, *, ring_s: 
         raise InputError(f"account {row['account']}: no media node of its cluster is enabled")
     arguments = {
         "devices": [one["aor"] for one in found],
+        "first": next((one["aor"] for one in found if one["preferred"]), None),
         "user": row["user"],
         "account": row["account"],
         "to": to,

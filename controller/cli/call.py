@@ -100,7 +100,7 @@ def watch(every_s: float) -> None:
 @click.argument("to")
 @click.option("--ring", "ring_s", type=int, default=30, show_default=True, metavar="SECONDS")
 def originate(device: str, to: str, ring_s: int) -> None:
-    """Ring all devices of user@account, or one device@domain; the first to answer dials TO.
+    """Ring all devices of user@account, the preferred one first, or one device@domain; who answers dials TO.
 
     \b
     Example:

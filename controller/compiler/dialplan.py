@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from controller.compiler.dialplan_text import data_key, parse_dialplan, routes, trunk_caller_ids
+from controller.compiler.dialplan_text import chunks, data_key, parse_dialplan, routes, trunk_caller_ids
 from controller.compiler.features import render_features
 from controller.compiler.media_templates import render
 from controller.desired.model import (
@@ -26,7 +26,6 @@ from controller.desired.model import (
 from controller.errors import TemplateError
 from controller.escape import Raw, name
 
-_MAX_DEVICES_BYTES = 600
 _MAX_NAME = 80
 # Strategies that go by who answered: the decision server is told.
 _REMEMBER_ANSWERS = frozenset(("least_recent", "fewest_calls"))
@@ -166,7 +165,10 @@ def render_account(account: Account, system: System) -> str:
             "owners": [
                 (name(data_key(device.aor)), users[device.user].permission, name(device.user))
                 for device in account.devices
-                if account.deciding and device.enabled and device.user and users[device.user].enabled
+                if (account.deciding or account.parking_lots)
+                and device.enabled
+                and device.user
+                and users[device.user].enabled
             ],
             "told": [
                 (_key(one.name), "1" if _is_told(one) else "", one.identity)
@@ -192,7 +194,7 @@ def _line(
     boxes: dict[str | None, str],
     forwardings: Iterable[Forwarding],
 ) -> _Line:
-    *more, devices = _chunks(ringing.get(one.user, ())) if one.user else [Raw("")]
+    *more, devices = chunks(ringing.get(one.user, ())) if one.user else [Raw("")]
     mailbox = boxes.get(one.user, one.extension) if one.user else one.extension
     extension = name(one.extension)
     if extension[0] in "_:":
@@ -238,7 +240,7 @@ def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Gr
         ):
             delay_s = one.delay_s if group.strategy == "all" and one.delay_s < group.ring_time_s else 0
             legs[leg] = min(delay_s, legs.get(leg, delay_s))
-    *more, last = _chunks(name(f"{leg}~{delay_s}" if delay_s else leg) for leg, delay_s in legs.items())
+    *more, last = chunks(name(f"{leg}~{delay_s}" if delay_s else leg) for leg, delay_s in legs.items())
     return _Group(
         _key(group.name),
         name(group.name),
@@ -262,7 +264,7 @@ def _is_told(group: Group) -> bool:
 
 def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Group:
     """All members at once, those on the telephone passed over."""
-    *more, last = _chunks(name(leg) for member in queue.members for leg in ringing.get(member.user, ()))
+    *more, last = chunks(name(leg) for member in queue.members for leg in ringing.get(member.user, ()))
     return _Group(
         _key(queue.name),
         name(queue.name),
@@ -306,18 +308,6 @@ def _menu(menu: Menu, account: Account) -> _Menu:
 
 def _key(text: str) -> Raw:
     return name(data_key(text))
-
-
-def _chunks(devices: Iterable[str]) -> list[Raw]:
-    """Device lists joined with `&`, as few as fit into a line each; at least one."""
-    chunks = [""]
-    for aor in devices:
-        longer = f"{chunks[-1]}&{aor}" if chunks[-1] else aor
-        if len(longer) > _MAX_DEVICES_BYTES:
-            chunks.append(aor)
-        else:
-            chunks[-1] = longer
-    return [Raw(chunk) for chunk in chunks]
 
 
 def _step(step: Step, mailbox: str) -> Raw:

@@ -39,6 +39,16 @@ def account_entries(account: Account) -> Iterator[Entry]:
     for domain in account.domains:
         yield entry("domain", domain, name)
     enabled_users = {user.name for user in account.users if user.enabled}
+    # Whose state phones of the account may watch, by extension.
+    lamps = {
+        one.extension: one.user
+        for one in account.extensions
+        if account.lamps and one.kind == "user" and one.user in enabled_users
+    }
+    watched = set(lamps.values())
+    for extension_watched, user in lamps.items():
+        for domain in account.domains:
+            yield entry("lamp", f"{extension_watched}@{domain}", f"{name}/{user}")
     devices_of: dict[str, list[Device]] = {}
     for device in account.devices:
         if not device.enabled or (device.user is not None and device.user not in enabled_users):
@@ -51,11 +61,12 @@ def account_entries(account: Account) -> Iterator[Entry]:
             f"account={name};"
             + (f"user={device.user};" if device.user else "")
             + f"md5={device.ha1_md5};sha256={device.ha1_sha256}"
-            + (f";limit={device.call_limit}" if device.call_limit is not None else ""),
+            + (f";limit={device.call_limit}" if device.call_limit is not None else "")
+            + (";lamp=1" if device.user in watched else ""),
         )
     forwarded = {forwarding.user for forwarding in account.forwardings}
-    # A call that may be picked up rings at a media node.
-    straight = not any(extension.kind == "pickup" for extension in account.extensions)
+    # A call that may be picked up, or parked, is at a media node.
+    straight = not any(extension.kind in ("pickup", "park") for extension in account.extensions)
     for extension in account.extensions:
         device_or_none = _straight(extension, devices_of)
         if straight and device_or_none and extension.user not in forwarded:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from controller.compiler.dialplan_text import chunks, data_key
 from controller.compiler.media_templates import render
-from controller.desired.model import Account, Conference
+from controller.desired.model import Account, Conference, GroupMember, Page, ParkingLot
 from controller.escape import Raw, name
 
 
@@ -24,6 +25,31 @@ class _Room(NamedTuple):
     flags: str
 
 
+class _Park(NamedTuple):
+    """What is dialled to park or to have a parked call, and its parking lot."""
+
+    extension: Raw
+    lot: Raw
+    first_slot: Raw
+    slots: int
+    wait_s: int
+    return_s: int
+    on_timeout: Raw
+
+
+class _Page(NamedTuple):
+    """What is dialled to page; `more`: devices that found no room in `devices`; `flags`: d who is paged may talk, r
+    only some may page."""
+
+    extension: Raw
+    name: Raw
+    flags: str
+    tone: str
+    max_s: int
+    more: list[Raw]
+    devices: Raw
+
+
 def render_features(account: Account) -> str:
     """The dialplan of one account's features as text; empty: it has none."""
     rooms = {one.name: one for one in account.conferences}
@@ -33,7 +59,19 @@ def render_features(account: Account) -> str:
         if one.kind == "conference" and one.target
     ]
     pickups = [name(one.extension) for one in account.extensions if one.kind == "pickup"]
-    if not conferences and not pickups:
+    lots = {one.name: one for one in account.parking_lots}
+    parks = [
+        _park(one.extension, lots[one.target])
+        for one in account.extensions
+        if one.kind == "park" and one.target
+    ]
+    pages = {one.name: one for one in account.pages}
+    paged = [
+        _page(one.extension, pages[one.target], account)
+        for one in account.extensions
+        if one.kind == "page" and one.target
+    ]
+    if not conferences and not pickups and not lots and not pages:
         return ""
     return render(
         "features.conf.j2",
@@ -41,9 +79,57 @@ def render_features(account: Account) -> str:
             "account": name(account.name),
             "conferences": conferences,
             "pickups": pickups,
+            "parks": parks,
+            "slots": [_park(slot, lot) for lot in account.parking_lots for slot in lot.numbers],
+            "pages": paged,
+            "pagers": [
+                (name(data_key(one.name)), name(data_key(member.user)))
+                for one in account.pages
+                for member in _members(account, one.caller_group)
+                if member.user
+            ],
             "ringing": _ringing(account) if pickups else [],
         },
     )
+
+
+def _park(extension: str, lot: ParkingLot) -> _Park:
+    return _Park(
+        name(extension),
+        name(lot.name),
+        name(lot.first_slot),
+        lot.slots,
+        lot.wait_s,
+        lot.return_s,
+        name(str(lot.on_timeout)),
+    )
+
+
+def _page(extension: str, page: Page, account: Account) -> _Page:
+    enabled_users = {user.name for user in account.users if user.enabled}
+    devices = [
+        one for one in account.devices if one.enabled and (one.user is None or one.user in enabled_users)
+    ]
+    heard = [
+        name(device.aor)
+        for member in _members(account, page.group)
+        for device in devices
+        if (member.user and device.user == member.user) or device.aor == member.device
+    ]
+    *more, last = chunks(dict.fromkeys(heard))
+    return _Page(
+        name(extension),
+        name(page.name),
+        "d" * page.talk_back + "r" * (page.caller_group is not None),
+        "" if page.tone == "none" else page.tone,
+        page.max_s,
+        more,
+        last,
+    )
+
+
+def _members(account: Account, group: str | None) -> tuple[GroupMember, ...]:
+    return next((one.members for one in account.groups if one.name == group), ())
 
 
 def _ringing(account: Account) -> list[tuple[Raw, Raw]]:
@@ -53,8 +139,7 @@ def _ringing(account: Account) -> list[tuple[Raw, Raw]]:
         if one.kind == "user" and one.user:
             extensions.setdefault(one.user, []).append(name(one.extension))
     return [
-        # Asterisk ignores `-` in extensions.
-        (name(device.aor.replace("-", ":")), Raw("&".join(extensions.get(device.user or "", ()))))
+        (name(data_key(device.aor)), Raw("&".join(extensions.get(device.user or "", ()))))
         for device in account.devices
         if device.enabled and device.user
     ]

@@ -55,7 +55,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu, queue, conference, pickup, membership; `target` names the policy, group, menu, queue or conference."""
+    group, menu, queue, conference, pickup, park, page, membership; `target` names the policy, group, menu, queue,
+    conference, parking lot or page."""
 
     extension: str
     kind: str
@@ -343,8 +344,40 @@ class Conference:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkingLot:
+    """Where calls wait in slots, `first_slot` and those after it, until somebody dials the slot; after `wait_s` they
+    ring for `return_s` where they were parked, then comes `on_timeout`."""
+
+    name: str
+    first_slot: str
+    slots: int
+    wait_s: int
+    return_s: int
+    on_timeout: Step
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """What is dialled to have a call, in order."""
+        return tuple(str(int(self.first_slot) + place) for place in range(self.slots))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Who dials it is heard from the telephones of a group. `caller_group`: who may, None: every user. `tone`: a
+    sound, or none."""
+
+    name: str
+    group: str
+    caller_group: str | None = None
+    talk_back: bool = False
+    tone: str = "beep"
+    max_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """One account with all of its rows. `time_zone` is that of its country unless it has its own."""
+    """One account with all of its rows. `time_zone` is that of its country unless it has its own. `lamps`: phones may
+    watch extensions."""
 
     name: str
     display_name: str
@@ -363,6 +396,7 @@ class Account:
     trunks: tuple[Trunk, ...] = ()
     routes: tuple[Route, ...] = ()
     time_zone: str = "UTC"
+    lamps: bool = False
     flags: tuple[str, ...] = ()
     lists: tuple[CallerList, ...] = ()
     schedules: tuple[Schedule, ...] = ()
@@ -372,6 +406,8 @@ class Account:
     groups: tuple[Group, ...] = ()
     queues: tuple[Queue, ...] = ()
     conferences: tuple[Conference, ...] = ()
+    parking_lots: tuple[ParkingLot, ...] = ()
+    pages: tuple[Page, ...] = ()
 
     @property
     def deciding(self) -> bool:

@@ -75,7 +75,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     heads = connection.execute(
         """
         SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id,
-               coalesce(a.time_zone, k.time_zone), a.flags
+               coalesce(a.time_zone, k.time_zone), a.flags, a.lamps
           FROM public.accounts a
           JOIN public.clusters c ON c.id = a.cluster_id
           JOIN public.countries k ON k.code = a.country
@@ -94,7 +94,9 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     decided = decisions.read(connection, ids)
     around = features.read(connection, ids)
     for identity, *head in heads:
-        name, display_name, cluster, country, language, status, call_limit, caller_id, zone, flags = head
+        name, display_name, cluster, country, language, status, call_limit, caller_id, zone, flags, lamps = (
+            head
+        )
         yield Account(
             name,
             display_name,
@@ -114,6 +116,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             routes=tuple(Route(*row) for row in routes[identity]),
             time_zone=zone,
             flags=tuple(flags),
+            lamps=lamps,
             **decided.get(identity, {}),
             **around.get(identity, {}),
         )
@@ -181,6 +184,8 @@ _EXTENSIONS = """
                WHEN 'menu' THEN (SELECT m.name FROM public.menus m WHERE m.id = e.menu_id)
                WHEN 'queue' THEN (SELECT q.name FROM public.queues q WHERE q.id = e.queue_id)
                WHEN 'conference' THEN (SELECT c.name FROM public.conferences c WHERE c.id = e.conference_id)
+               WHEN 'page' THEN (SELECT p.name FROM public.pages p WHERE p.id = e.page_id)
+               WHEN 'park' THEN (SELECT l.name FROM public.parking_lots l WHERE l.id = e.parking_lot_id)
                ELSE e.target
            END, e.ring_time_s, e.on_busy, e.on_no_answer, e.on_unregistered
       FROM public.extensions e LEFT JOIN public.users u ON u.id = e.user_id

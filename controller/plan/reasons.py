@@ -18,6 +18,7 @@ _NOUNS = {
     "credential": "device",
     "straight": "straight call",
     "shared": "shared numbers of device",
+    "lamp": "busy lamp",
     "number": "number",
     "trunk": "trunk",
     "trunk_address": "trunk address",

@@ -215,6 +215,50 @@ class Walk:
         self._say(f"pick up a call that rings {rings}", "this node first, then the others of the cluster")
         self._event("dp.pickup", wanted or "any")
 
+    def _park(self, extension: str, one: Application, *_: list[Application]) -> None:
+        _extension, lot, first, slots, wait_s, return_s, then = one.arguments
+        last = int(first) + int(slots) - 1
+        self._say(
+            f"park in {lot}, the first free one of slots {first} to {last}, at the account's home node",
+            f"extension {extension}; music for {wait_s} s, or until somebody dials the slot",
+        )
+        self._event("dp.home", extension)
+        back = f"ring for {return_s} s where it was parked, " if return_s != "0" else ""
+        self._one_of({"late": (Step("media", f"{back}then {said(then)}", "if nobody dials the slot"), then)})
+
+    def _unpark(self, extension: str, one: Application, *_: list[Application]) -> None:
+        self._say(
+            f"take the call that is parked at {extension}, at the account's home node",
+            f"a slot of parking lot {one.arguments[1]}; a call that is transferred there is parked there",
+        )
+        self._event("dp.home", extension)
+
+    def _page(
+        self, extension: str, one: Application, before: list[Application], _: list[Application]
+    ) -> None:
+        name, flags, tone, max_s, devices = one.arguments
+        caller = self.leg.caller
+        allowed = "r" not in flags or f":may:page:{name}:{caller}".replace("-", ":") in self._own
+        if not caller or not allowed:
+            why = f"{caller} may not page {name}" if caller else "who calls from outside pages nobody"
+            self._say(f"announcement, {self._code(403)}", why)
+            if caller:
+                self._event("dp.refused", why)
+            return
+        chunks = [*(line.arguments[0] for line in before), devices]
+        heard = [aor for aor in "&".join(chunks).split("&") if aor and aor != self.leg.device]
+        told = [
+            "they may answer" if "d" in flags else "they only hear",
+            f"after {tone}" if tone else "",
+            f"{max_s} s at most",
+            "who is on the telephone or does not want to be disturbed is passed over",
+        ]
+        self._say(
+            f"page {', '.join(heard) or 'nobody'}",
+            f"extension {extension} is page {name}: {'; '.join(filter(None, told))}",
+        )
+        self._event("dp.page", name)
+
     def _forward(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
         self._forwarded(one.arguments[0])
@@ -357,6 +401,9 @@ Walk.applications = {
     "dp-conference": Walk._conference,
     "dp-pickup": Walk._pickup,
     "dp-membership": Walk._membership,
+    "dp-park": Walk._park,
+    "dp-unpark": Walk._unpark,
+    "dp-page": Walk._page,
 }
 
 

@@ -28,7 +28,7 @@ _PLACES = frozenset(
 # Of dp.next the steps that are a place themselves; the others lead to one.
 _ENDS = ("busy", "hangup", "announce")
 # What came of a place, not where a call went.
-_NO_PLACE = re.compile(r"no trunk took|wrong PIN|listen ")
+_NO_PLACE = re.compile(r"no trunk took|wrong PIN|listen |no call is parked|no slot of")
 _SPOKEN = {
     "dp.ring": "ring", "dp.voicemail": "voicemail", "dp.route": "dial", "dp.emergency": "emergency call",
     "dp.refused": "refuse:", "dp.menu": "menu", "dp.next": "", "straight": "straight to",
@@ -220,6 +220,10 @@ class _Again(Follower):
             raise _Over
 
     def _one_of(self, outcomes: Mapping[str, tuple[Step, str]]) -> None:
+        if set(outcomes) == {"late"} and len(self._was) > len(self._reached):
+            # A parked call that went somewhere was not taken.
+            self._go(outcomes["late"][1])
+            return
         if set(outcomes) == {""}:
             self._go(outcomes[""][1])
             return

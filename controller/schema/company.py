@@ -58,6 +58,7 @@ _IN_ACCOUNT = (
     "trunks",
     "routes",
     *("caller_lists", "schedules", "groups", "queues", "menus", "policies", "conferences"),
+    *("parking_lots", "pages"),
 )
 _AT_TOP = (
     "settings",

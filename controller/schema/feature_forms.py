@@ -5,18 +5,35 @@ refused name or reference (see `explain.py`). Shaped as in `decision_forms.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from controller.schema.decision_forms import Spec
 
 CHOICES = {"announce": "none tone name"}
-SPECIAL = {
-    "members": (
-        lambda value: re.fullmatch("[0-9]{1,3}", value) is not None and 2 <= int(value) <= 500,  # noqa: PLR2004
-        "a number from 2 to 500",
+
+
+def _within(low: int, high: int) -> tuple[Callable[[str], bool], str]:
+    return (
+        lambda value: re.fullmatch("[0-9]{1,4}", value) is not None and low <= int(value) <= high,
+        f"a number from {low} to {high}",
+    )
+
+
+SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
+    "members": _within(2, 500),
+    "first slot": (
+        lambda value: re.fullmatch("[1-9][0-9]{0,7}", value) is not None,
+        "a number without a leading zero, 8 digits at most, such as 701",
     ),
+    "slots": _within(1, 100),
+    "park wait": _within(5, 7200),
+    "park return": _within(0, 120),
+    "page time": _within(5, 600),
 }
 NAMES = {
     "conferences_name_key": "the account has a conference of this name already: take another",
+    "parking_lots_name_key": "the account has a parking lot of this name already: take another",
+    "pages_name_key": "the account has a page of this name already: take another",
     "conference_pins_key": "the conference has this PIN already: set another with set_conference_pin()",
 }
 # (the row names something missing, something still names the row)
@@ -25,6 +42,16 @@ REFERENCES = {
     "extensions_conference_fkey": (
         "the account has no such conference",
         "extensions lead to this conference: change them first",
+    ),
+    "extensions_parking_lot_fkey": (
+        "the account has no such parking lot",
+        "extensions park there: change them first",
+    ),
+    "extensions_page_fkey": ("the account has no such page", "extensions page there: change them first"),
+    "pages_group_fkey": ("the account has no such group", "pages are heard by this group: change them first"),
+    "pages_caller_group_fkey": (
+        "the account has no such group",
+        "this group may page: change its pages first",
     ),
 }
 
@@ -41,5 +68,17 @@ TABLES: dict[str, Spec] = {
         _ACCOUNT
         | {"conference": "slug_form", "moderator": "bool", "pin": "pin", "pin_digest": "pin_digest_form"},
         ("account", "conference", "moderator"), "{account}/{conference}/{moderator}", "*",
+    ),
+    "parking_lots": (
+        _ACCOUNT
+        | {"name": "slug_form", "first_slot": "first slot", "slots": "slots", "wait_s": "park wait"}
+        | {"return_s": "park return", "on_timeout": "step_form"},
+        ("account", "name", "first_slot"), "{account}/{name}", "*",
+    ),
+    "pages": (
+        _ACCOUNT
+        | {"name": "slug_form", "group": "slug_form", "caller_group": "slug_form", "talk_back": "bool"}
+        | {"tone": "sound_form", "max_s": "page time"},
+        ("account", "name", "group"), "{account}/{name}", "*",
     ),
 }  # fmt: skip

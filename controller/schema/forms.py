@@ -53,8 +53,8 @@ RANGES = {
 _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
-    "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup "
-    "membership",
+    "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup park "
+    "page membership",
     "state": "enabled draining disabled",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",
@@ -175,6 +175,7 @@ SHAPES: dict[str, Shape] = {
             "caller_id": "e164_form",
             "time_zone": "time_zone_form",
             "flags": "words",
+            "lamps": "bool",
         },
         ("name", "display_name", "cluster", "country"),
         "{name}",
@@ -227,6 +228,7 @@ SHAPES: dict[str, Shape] = {
             "call_limit": "call_limit_range",
             "caller_id": "e164_form",
             "enabled": "bool",
+            "preferred": "bool",
         },
         ("account", "name", "domain"),
         "{name}@{domain}",
@@ -261,6 +263,8 @@ SHAPES: dict[str, Shape] = {
             "menu": "slug_form",
             "queue": "slug_form",
             "conference": "slug_form",
+            "park": "slug_form",
+            "page": "slug_form",
             "target": "text",
             "ring_time_s": "seconds_range",
             "on_busy": "step_form",

@@ -185,6 +185,8 @@ _REFERENCES = {
     "policy": _in_account("policy_id", "policies", "name", "policy"),
     "queue": _in_account("queue_id", "queues", "name", "queue"),
     "conference": _in_account("conference_id", "conferences", "name", "conference"),
+    "page": _in_account("page_id", "pages", "name", "page"),
+    "park": _in_account("parking_lot_id", "parking_lots", "name", "park"),
 }
 _NUMBER_EXTENSION = _in_account("extension_id", "extensions", "extension", "extension")
 _EMERGENCY_NUMBER = _Reference(
@@ -235,9 +237,16 @@ _KEYS = {
     "queue_members": ("account_id", "queue_id", "user_id"),
     "conferences": ("account_id", "name"),
     "conference_pins": ("account_id", "conference_id", "moderator"),
+    "parking_lots": ("account_id", "name"),
+    "pages": ("account_id", "name"),
 }
+# Columns of extensions that say the kind by themselves.
+_LEADING = ("policy", "group", "menu", "queue", "conference", "park", "page")
 # Rows with steps: what they lead to may come later in the file, so they are judged at the end.
-_STEPS = ("groups", "queues", "menus", "menu_choices", "policies", "policy_rules", "forwardings")
+_STEPS = (
+    *("groups", "queues", "menus", "menu_choices", "policies", "policy_rules", "forwardings"),
+    "parking_lots",
+)
 
 
 _REQUIRED = """
@@ -337,9 +346,7 @@ class _Load:
         for name in _KEYS[row.table]:
             columns.setdefault(name, None)
         if row.table == "extensions" and columns.get("kind") is None:
-            kinds = [
-                kind for kind in ("policy", "group", "menu", "queue", "conference") if row.values.get(kind)
-            ]
+            kinds = [kind for kind in _LEADING if row.values.get(kind)]
             columns["kind"] = kinds[0] if kinds else "user"
         return None if missing else columns
 

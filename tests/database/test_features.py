@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.compiler import dialplan
+from controller.compiler import dialplan, edge
 from controller.desired import read
 from controller.schema.explain import explain
 from controller.schema.importer import check, load, read_company
@@ -27,7 +27,8 @@ accounts:
       - {name: alice, display_name: Alice}
       - {name: bob, display_name: Bob}
     devices:
-      - {name: desk1, domain: acme.example, user: alice, password: alice-desk-secret}
+      - {name: desk1, domain: acme.example, user: alice, password: alice-desk-secret, preferred: true}
+      - {name: app1, domain: acme.example, user: alice, password: alice-app-secret}
     conferences:
       - {name: team, max_members: 20, announce: name}
       - name: board
@@ -36,8 +37,19 @@ accounts:
         pins:
           - {moderator: false, pin: "1234"}
           - {moderator: true, pin: "98765"}
+    groups:
+      - {name: floor, display_name: Floor, members: [{user: alice}, {user: bob}, {number: "+4930555777"}]}
+      - {name: chiefs, display_name: Chiefs, members: [{user: bob}]}
+    pages:
+      - {name: floor, group: floor}
+      - {name: board, group: floor, caller_group: chiefs, talk_back: true, tone: none, max_s: 30}
+    parking_lots:
+      - {name: desk, first_slot: "701", slots: 3, wait_s: 90, return_s: 20, on_timeout: "extension:101"}
     extensions:
       - {extension: "101", user: alice}
+      - {extension: "700", park: desk}
+      - {extension: "*80", page: floor}
+      - {extension: "*81", page: board}
       - {extension: "8000", conference: team}
       - {extension: "8001", conference: board}
       - {extension: "*8", kind: pickup}
@@ -82,6 +94,44 @@ def test_pickup(rows: Rows) -> None:
     }
 
 
+def test_parking(rows: Rows) -> None:
+    found = lines(rows)
+    assert found["700"] == "Gosub(dp-park,s,1(700,desk,701,3,90,20,extension:101))"
+    assert found["703"] == "Gosub(dp-unpark,s,1(703,desk,703,1,90,20,extension:101))"
+    assert "704" not in found
+    assert ":owner:desk1@acme.example" in found
+
+
+def test_pages(rows: Rows) -> None:
+    found = lines(rows)
+    devices = "app1@acme.example&desk1@acme.example"
+    assert found["*80"] == f"Gosub(dp-page,s,1(floor,,beep,60,{devices}))"
+    assert found["*81"] == f"Gosub(dp-page,s,1(board,dr,,30,{devices}))"
+    assert [key for key in found if key.startswith(":may:")] == [":may:page:board:bob"]
+
+
+def test_lamps(rows: Rows) -> None:
+    """Only where the account wants them."""
+
+    def held() -> dict[tuple[str, str], str]:
+        (account,) = read.accounts(rows, ["acme"])
+        entries = edge.account_entries(account)
+        return {(one.address.table, one.address.key): one.value for one in entries}
+
+    assert not any(table == "lamp" for table, _ in held())
+    rows.execute("UPDATE accounts SET lamps = true")
+    now = held()
+    assert now["lamp", "101@acme.example"] == "acme/alice"
+    assert now["credential", "app1@acme.example"].endswith(";lamp=1")
+
+
+def test_a_user_has_one_preferred_device(rows: Rows) -> None:
+    rows.execute("SET CONSTRAINTS ALL DEFERRED")
+    rows.execute("UPDATE devices SET preferred = true WHERE name = 'app1'")
+    rows.execute("UPDATE devices SET preferred = false WHERE name = 'desk1'")
+    rows.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def test_a_pin_by_sql(rows: Rows) -> None:
     rows.execute("SELECT set_conference_pin('team', 'acme', '4711')")
     assert rows.execute("SELECT control.sha1('team@acme:4711')").fetchone()[0] in lines(rows)["8000"]  # type: ignore[index]
@@ -111,6 +161,30 @@ REFUSED = [
         "conference_id",
     ),
     ("SELECT set_conference_pin('team', 'acme', '12')", None, "4 to 10 digits"),
+    ("UPDATE devices SET preferred = true", "devices_preferred_one", "one of them"),
+    ("UPDATE devices SET user_id = NULL WHERE preferred", "devices_preferred", "give it a user"),
+    ("UPDATE pages SET max_s = 1", "pages_max", "5 to 600"),
+    ("UPDATE pages SET tone = 'Beep!'", "pages_tone", "such as beep"),
+    ("DELETE FROM groups WHERE name = 'chiefs'", "pages_caller_group_fkey", "change its pages first"),
+    ("DELETE FROM pages", "extensions_page_fkey", "extensions page there"),
+    ("UPDATE extensions SET kind = 'echo' WHERE extension = '*80'", "extensions_page", "page_id"),
+    ("UPDATE parking_lots SET first_slot = '0701'", "parking_lots_first_slot", "without a leading zero"),
+    ("UPDATE parking_lots SET slots = 101", "parking_lots_slots", "1 to 100"),
+    ("UPDATE parking_lots SET first_slot = '699'", "parking_lots_taken", "begin somewhere else"),
+    (
+        "UPDATE extensions SET extension = '703' WHERE extension = '8000'",
+        "parking_lots_taken",
+        "another number",
+    ),
+    (
+        "INSERT INTO parking_lots (account_id, name, first_slot) SELECT id, 'other', '703' FROM accounts",
+        "parking_lots_taken",
+        "another number",
+    ),
+    ("UPDATE parking_lots SET on_timeout = 'voicemail'", "parking_lots_voicemail", "voicemail:600"),
+    ("UPDATE parking_lots SET on_timeout = 'extension:109'", "parking_lots_steps", "Create extension 109"),
+    ("DELETE FROM parking_lots", "extensions_parking_lot_fkey", "extensions park there"),
+    ("UPDATE extensions SET kind = 'echo' WHERE extension = '700'", "extensions_park", "parking_lot_id"),
     ("SELECT set_conference_pin('none', 'acme', '1234')", None, "conferences"),
 ]
 

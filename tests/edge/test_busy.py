@@ -45,6 +45,21 @@ def test_who_was_called_is_busy_while_the_call_is_up(make: Make, edge: Edge, med
     phone.register(expires=0)
 
 
+def test_a_page_passes_over_who_does_not_want_to_be_disturbed(
+    make: Make, edge: Edge, media: Endpoint
+) -> None:
+    phone = make("desk1", 60)
+    phone.register()
+    edge.put("dnd", "acme/desk", "1")
+    invite = media.invite(f"sip:desk1@{DOMAIN}", sign=False, headers=(("X-DP-Skip-Busy", "2"),))
+    assert media.final(invite).status == 486
+    assert ask(media, phone) == 603, "a group has the media node ask"
+    edge.rpc("htable.flush", "dnd")
+    invite = media.invite(f"sip:desk1@{DOMAIN}", sign=False, headers=(("X-DP-Skip-Busy", "2"),))
+    hang_up(media, answered(media, invite, phone, phone.expect("INVITE")), phone)
+    phone.register(expires=0)
+
+
 def test_who_calls_is_busy_from_the_beginning(make: Make, media: Endpoint) -> None:
     phone = make("desk1", 61)
     phone.register()

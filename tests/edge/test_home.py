@@ -8,7 +8,7 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint
+from tests.edge.phone import Endpoint, Message
 from tests.edge.steps import answered, dp, hang_up
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean")]
@@ -59,6 +59,51 @@ def test_what_the_node_is_told(nodes: dict[str, Endpoint], edge: Edge) -> None:
         "X-DP-Caller": "desk", "X-DP-Device": f"desk1@{DOMAIN}",
     }  # fmt: skip
     hang_up(asker, answered(asker, invite, home, incoming), home)
+
+
+@pytest.mark.parametrize(("by", "told"), [(f"desk2@{DOMAIN}", True), ("s1@small.example", False)])
+def test_who_transferred_the_call_is_told_if_it_is_of_the_account(
+    nodes: dict[str, Endpoint], by: str, *, told: bool
+) -> None:
+    asker = nodes["media1"]
+    home = nodes[home_of(nodes, "acme")]
+    invite = asker.invite(f"sip:700@{HOME}", headers=(*asks("acme"), ("X-DP-By", by)), sign=False)
+    incoming = home.expect("INVITE")
+    assert dp(incoming).get("X-DP-By") == (by if told else None)
+    hang_up(asker, answered(asker, invite, home, incoming), home)
+
+
+def test_a_media_node_learns_who_transfers_from_the_edge(make: Make, nodes: dict[str, Endpoint]) -> None:
+    """Who called and who was called: both are known by how they signed in, not by what they say."""
+    caller = make("desk1", 61)
+    caller.register()
+    invite = caller.invite(f"sip:104@{DOMAIN}")
+    node, incoming = next((one, found) for one in nodes.values() if (found := _offered(one)) is not None)
+    leg = answered(caller, invite, node, incoming)
+    lies = (("Refer-To", f"<sip:700@{DOMAIN}>"), ("Referred-By", "<sip:boss@acme.example>"))
+    caller.within(leg, "REFER", headers=lies)
+    asked = node.expect("REFER")
+    assert asked.all("Referred-By") == [f"<sip:desk1@{DOMAIN}>"]
+    node.answer(asked, 202)
+    caller.expect(202)
+    hang_up(caller, leg, node)
+    out = node.invite(f"sip:desk1@{DOMAIN}", headers=asks("acme"), sign=False)
+    ringing = caller.expect("INVITE")
+    answered(node, out, caller, ringing)
+    mine = caller.callee(ringing)
+    caller.within(mine, "REFER", headers=lies[:1])
+    asked = node.expect("REFER")
+    assert asked.all("Referred-By") == [f"<sip:desk1@{DOMAIN}>"]
+    node.answer(asked, 202)
+    caller.expect(202)
+    hang_up(caller, mine, node)
+
+
+def _offered(node: Endpoint) -> Message | None:
+    try:
+        return node.expect("INVITE", 1)
+    except TimeoutError:
+        return None
 
 
 def test_a_home_that_is_down_is_passed_over(nodes: dict[str, Endpoint], edge: Edge) -> None:

@@ -18,9 +18,10 @@ from tests.media.test_start import ami
 ALICE = ["alice1@acme.example", "alice2@acme.example"]
 
 
-def asked(call: str, devices: list[str], to: str, ring_s: int = 20) -> str:
+def asked(call: str, devices: list[str], to: str, ring_s: int = 20, first: str | None = None) -> str:
     """The action."""
-    fields = placed(call, ring_s, {"devices": devices, "to": to, "account": "acme", "user": "alice"})
+    arguments = {"devices": devices, "to": to, "account": "acme", "user": "alice", "first": first}
+    fields = placed(call, ring_s, arguments)
     lines = [
         f"{name}: {value}"
         for name, values in fields.items()
@@ -29,10 +30,10 @@ def asked(call: str, devices: list[str], to: str, ring_s: int = 20) -> str:
     return "\r\n".join(["Action: Originate", *lines])
 
 
-def place(media: MediaNode, devices: list[str], to: str) -> str:
+def place(media: MediaNode, devices: list[str], to: str, first: str | None = None) -> str:
     """Id of the call."""
     call = str(uuid.uuid4())
-    assert "Originate successfully queued" in ami(media, asked(call, devices, to))
+    assert "Originate successfully queued" in ami(media, asked(call, devices, to, first=first))
     return call
 
 
@@ -72,6 +73,40 @@ def test_all_devices_ring_and_who_answers_calls(media: MediaNode, edge: Edge) ->
     assert record.talk_ms is not None
     assert record.talk_ms > 100
     assert record.cause == 16
+
+
+def test_the_preferred_device_rings_alone_at_first(media: MediaNode, edge: Edge) -> None:
+    edge.answers = {"alice1": "ring", "alice2": "answer", "bob1": "answer"}
+    place(media, ALICE, "102", first=ALICE[0])
+    alone = edge.leg_to("alice1")
+    assert [one.user for one in edge.invites] == ["alice1"]
+    edge.answer(alone)
+    alone.hear(25)
+    edge.leg_to("bob1").hear(25)
+    assert [one.user for one in edge.invites] == ["alice1", "bob1"]
+    alone.bye()
+    gone(media)
+
+
+@pytest.mark.parametrize("does", ["ring", "404", "486"])
+def test_then_all_of_them_ring(media: MediaNode, edge: Edge, does: str) -> None:
+    edge.answers = {"alice1": does, "alice2": "answer", "bob1": "answer"}
+    place(media, ALICE, "102", first=ALICE[0])
+    edge.leg_to("alice2").hear(25)
+    edge.leg_to("bob1").hear(25)
+    users = [one.user for one in edge.invites]
+    assert users[0] == "alice1"
+    assert sorted(users[1:]) == ["alice1", "alice2", "bob1"]
+    edge.leg_to("bob1").bye()
+    gone(media)
+
+
+def test_who_declines_on_the_preferred_device_does_not_want_the_call(media: MediaNode, edge: Edge) -> None:
+    edge.answers = {"alice1": "603", "alice2": "answer"}
+    place(media, ALICE, "102", first=ALICE[0])
+    edge.leg_to("alice1")
+    gone(media)
+    assert [one.user for one in edge.invites] == ["alice1"]
 
 
 @pytest.mark.parametrize(
