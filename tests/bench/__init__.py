@@ -12,6 +12,7 @@ REGISTRY = {
     "invite_per_second": "tests.bench.invite",
     "register_per_second": "tests.bench.register",
     "agi": "tests.bench.agi",
+    "group_of_50": "tests.bench.group",
     "queues": "tests.bench.queues",
     "start_of_the_command": "tests.bench.command",
     "fill_empty_edge": "tests.bench.fill_edge",

@@ -1,7 +1,8 @@
 """One AGI decision, a group of ten, against a server on the same streams that decides nothing, at 300 calls a second.
 
-Asked by a raw client on loopback; the time is from when a call was due until its last command has arrived, so waiting
-in a queue counts. Then the door that starts a process for each call; then what open sessions cost.
+Asked over loopback (`agi_client.py`); a third server, without asyncio, answers at once, which shows what client and
+machine take alone: on a busy machine nearly all of the last per cent. Then the door that starts a process for each
+call; then what open sessions cost.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from pathlib import Path
 
 from controller.agent.state import State, Wanted
 from controller.wire.agi_caller import request
+from tests.bench.agi_client import ask
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.lab import ROOT, Failed, Lab, say
 from tests.bench.processes import cpu_of, rss_mb
 
 RATE = 300
 ROUNDS = 5
-CALLS = 1_500
+CALLS = 750
 SESSIONS = 5_000
 SCRIPTS = 15
 _ARGUMENTS = ("group", "sales", "acme", "call-1", "+49301234567", "", "", "carrier-a", "600", "de", "0")
@@ -35,46 +37,8 @@ _BLOCK = b"".join(b"agi_more_%d: as Asterisk sends some twenty of them\n" % n fo
 _LAST = b"SET VARIABLE DP_STEPS "
 
 
-class _Call(asyncio.Protocol):
-    """One exchange; `over` gets the time of its last command, or an error."""
-
-    def __init__(self, over: asyncio.Future[float]) -> None:
-        self._over = over
-        self._held = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(_BLOCK)
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._held = (self._held + data).split(b"\n")
-        self._transport.write(b"200 result=1\n" * len(lines))
-        if lines and lines[-1].startswith(_LAST) and not self._over.done():
-            self._over.set_result(time.perf_counter())
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if not self._over.done():
-            self._over.set_exception(Failed("the AGI server closed without a decision"))
-
-
-async def _round(port: int, calls: int) -> list[float]:
-    """Latencies in ms of so many calls at RATE."""
-    loop = asyncio.get_running_loop()
-    began = time.perf_counter() + 0.1
-
-    async def call(due: float) -> float:
-        await asyncio.sleep(due - time.perf_counter())
-        over: asyncio.Future[float] = loop.create_future()
-        await loop.create_connection(lambda: _Call(over), "127.0.0.1", port)
-        async with asyncio.timeout(60):
-            return (await over - due) * 1000
-
-    return list(await asyncio.gather(*(call(began + number / RATE) for number in range(calls))))
-
-
 @contextmanager
-def _server(*arguments: str) -> Iterator[tuple[int, int]]:
+def server(*arguments: str) -> Iterator[tuple[int, int]]:
     """Process id and port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.agi_server", *arguments],
@@ -103,28 +67,40 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
     """Ratio and 99th percentile; the per-call door; memory and processor time of open sessions."""
     path = lab.folder / "agi" / "state.db"
     _state(path)
-    with _server("decides", str(path)) as (decides, port), _server("nothing") as (_, bare):
-        times: dict[int, list[list[float]]] = {port: [], bare: []}
+    with (
+        server("decides", str(path)) as (decides, port),
+        server("nothing") as (_, bare),
+        server("floor") as (_, floor),
+    ):
+        times: dict[int, list[list[float]]] = {port: [], bare: [], floor: []}
         for one in times:
-            asyncio.run(_round(one, RATE))
+            ask(one, _BLOCK, _LAST, calls=RATE, rate=RATE)
         used = cpu_of(decides) or 0.0
         for number in range(ROUNDS):
             # The order changes from round to round, so that a drift of the machine favours neither.
             for one, rounds in sorted(times.items(), reverse=bool(number % 2)):
-                rounds.append(asyncio.run(_round(one, CALLS)))
-            say(
-                f"agi {number + 1}/{ROUNDS}: "
-                + ", ".join(f"{median(rounds[-1]):.2f} ms" for rounds in times.values())
+                calls = RATE if one == floor else CALLS
+                rounds.append(ask(one, _BLOCK, _LAST, calls=calls, rate=RATE))
+            said = (
+                f"{median(rounds[-1]):.2f} (p99 {percentile(rounds[-1], 0.99):.1f})"
+                for rounds in times.values()
             )
+            say(f"agi {number + 1}/{ROUNDS}: {', '.join(said)} ms")
         used = ((cpu_of(decides) or 0.0) - used) / (ROUNDS * CALLS)
         ratios = [median(one) / median(other) for one, other in zip(times[port], times[bare], strict=True)]
-        ours, theirs = ([ms for rounds in times[one] for ms in rounds] for one in (port, bare))
-        note = f"group of 10 at {RATE} calls/s: {median(ours):.2f} ms against {median(theirs):.2f} ms"
+        middle = {one: median([ms for times in rounds for ms in times]) for one, rounds in times.items()}
+        note = (
+            f"group of 10 at {RATE} calls/s: {middle[port]:.2f} ms against {middle[bare]:.2f}; "
+            f"client and machine alone {middle[floor]:.2f}"
+        )
         yield Figure("agi_decision_ratio", median(ratios), "x", bound=1.5, note=note)
         # Of each round, so that one pause of the machine is not the whole figure.
-        p99, bare_p99 = (median([percentile(one, 0.99) for one in times[which]]) for which in (port, bare))
-        note = f"a server that decides nothing: {bare_p99:.1f} ms; {used * 1000:.2f} ms of CPU a decision"
-        yield Figure("agi_decision_p99", p99, "ms", bound=10, note=note)
+        p99 = {one: median([percentile(times, 0.99) for times in rounds]) for one, rounds in times.items()}
+        note = (
+            f"a server that decides nothing {p99[bare]:.1f} ms, client and machine alone {p99[floor]:.1f}; "
+            f"{used * 1000:.2f} ms of CPU a decision"
+        )
+        yield Figure("agi_decision_p99", p99[port], "ms", bound=10, note=note)
         yield from _scripts(path.parent)
         yield from asyncio.run(_open(decides, port))
 

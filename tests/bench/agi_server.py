@@ -1,9 +1,12 @@
-"""`python -m tests.bench.agi_server decides STATE | nothing`: prints its port, serves until its standard input ends."""
+"""`python -m tests.bench.agi_server decides STATE | nothing | floor`: prints its port, serves
+until its standard input ends."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +28,27 @@ async def nothing(session: Session) -> None:
     await session.finish([("SET", "VARIABLE", "DP_STEPS", "0")])
 
 
+def floor() -> None:
+    """One call after another, by blocking sockets: what no server can be faster than."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        print(listener.getsockname()[1], flush=True)
+        threading.Thread(target=_answer, args=(listener,), daemon=True).start()
+        sys.stdin.read()
+
+
+def _answer(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            held = b""
+            while not held.endswith(b"\n\n"):
+                held += connection.recv(65536)
+            connection.sendall(b"SET VARIABLE DP_STEPS 0\n")
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
+
 async def main(kind: str, *path: str) -> None:
     """Serve. The store is never connected: a group that rings all at once remembers nothing."""
     failures = Failures()
@@ -40,4 +64,8 @@ async def main(kind: str, *path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    match sys.argv[1:]:
+        case ["floor"]:
+            floor()
+        case arguments:
+            asyncio.run(main(*arguments))

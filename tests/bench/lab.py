@@ -44,6 +44,7 @@ class Lab:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-"))
         self.folder.chmod(0o755)
         self._made: list[str] = []
+        self._networks: list[str] = []
         self._built = False
         self._shared: dict[str, Any] = {}
         self._worlds: dict[int, World] = {}
@@ -57,6 +58,8 @@ class Lab:
             world.close()
         for name in reversed(self._made):
             subprocess.run(["docker", "rm", "-f", "-v", name], check=False, capture_output=True, timeout=120)
+        for name in self._networks:
+            subprocess.run(["docker", "network", "rm", name], check=False, capture_output=True, timeout=60)
         # Files of users of the containers.
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -114,6 +117,21 @@ class Lab:
             ["docker", "run", "-d", "--name", name, "--network", network, *options, image(target), *command]
         )
         return name
+
+    def network(self) -> tuple[str, str]:
+        """A network of this run's own, without a way out: its name, and the first three octets of its addresses."""
+        name = f"{PREFIX}-{os.getpid()}-{len(self._networks)}"
+        for number in range(250):
+            net = f"10.215.{(os.getpid() + number) % 250}"
+            try:
+                self.command(["docker", "network", "create", "--internal", "--subnet", f"{net}.0/24", name])
+            except Failed as error:
+                if "overlap" not in str(error):
+                    raise
+            else:
+                self._networks.append(name)
+                return name, net
+        raise Failed("no network is free in 10.215.0.0/16")
 
     def remove(self, name: str) -> None:
         """Stop a container at once and forget it."""

@@ -1,50 +1,72 @@
-"""Queues: how long a decision about a full one takes, how many reservations three processes make a second, and that
-nobody rings twice: in 100,000 simulated offers, and in all that the three processes made."""
+"""Queues: how long a decision about a full one takes, in values and in PostgreSQL; then `queue_processes.py`."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
 
 from controller.queues.engine import offer
 from controller.queues.model import STRATEGIES, Caller, Member, Place, Queue, Setup
 from controller.queues.store import Store
-from controller.queues.waiting import Visit
 from tests.bench.figures import Figure, median
-from tests.bench.lab import ROOT, Failed, Lab, say
+from tests.bench.lab import Failed, Lab, say
+from tests.bench.queue_processes import processes
 
 MEMBERS, WAITING = 1_000, 500
 ROUNDS = 7
-SIMULATED = 100_000
-PROCESSES, SECONDS = 3, 10
+CLAIMS = 60
 _NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
-_DECISION_MS = 50
-# Three queues that share their members: what one lock guards, and what the reservations alone do.
-_SETUP = Setup(
-    "crowd",
-    {
-        name: Queue(
-            name, "least_recent", retry_s=0, join_empty=True, members=tuple(Place(f"u{n}") for n in range(60))
-        )
-        for name in ("one", "two", "three")
-    },
-    {f"u{n}": (f"u{n}@crowd.example",) for n in range(60)},
+_DECISION_MS = 20
+_COME = """
+INSERT INTO control.queue_callers (ticket, account, queue, call_id, node, skills)
+SELECT gen_random_uuid(), 'large', 'support', 'call', 'media1', ARRAY['german:' || 1 + n %% 3]
+  FROM generate_series(1, %(count)s) AS n"""
+# Everybody talks, with an open call and one device each.
+_LARGE = (
+    """
+    INSERT INTO control.queue_callers (ticket, account, queue, call_id, node, state, member, answered_at)
+    SELECT 'talk' || n, 'large', 'support', 'talk' || n, 'media1', 'talking', 'u' || n, clock_timestamp()
+      FROM generate_series(0, %(members)s - 1) AS n""",
+    """
+    INSERT INTO control.queue_offers (account, member, caller_id, queue, legs, taken_at, until)
+    SELECT account, member, id, queue, '{}', now(), now() + interval '1 hour' FROM control.queue_callers""",
+    """
+    INSERT INTO control.queue_member_stats (account, queue, member, last_offer_at, last_call_at, day, calls_today)
+    SELECT account, queue, member, joined_at, joined_at, joined_at::date, 3 FROM control.queue_callers""",
+    """
+    INSERT INTO control.call_records (call_id, account, started_at, legs)
+    SELECT call_id, account, joined_at, jsonb_build_array(jsonb_build_object('party', '+49301234567', 'ended_at', null),
+           jsonb_build_object('party', member || '@large.example', 'ended_at', null)) FROM control.queue_callers""",
+    """
+    INSERT INTO control.node_state (node, kind, agent_started, heard_at)
+    VALUES ('edge1', 'edge', now() - interval '1 min', now() + interval '1 hour')""",
+    "INSERT INTO control.registrars VALUES ('edge1', now())",
+    """
+    INSERT INTO control.registrations (aor, edge, contacts, since)
+    SELECT member || '@large.example', 'edge1', 1, now() FROM control.queue_callers""",
+    _COME.replace("%(count)s", "%(waiting)s"),
+    "ANALYZE",
 )
+_HANG_UP = """
+WITH free AS (DELETE FROM control.queue_offers WHERE account = 'large' AND member = %(member)s RETURNING caller_id),
+ended AS (UPDATE control.call_records AS r SET complete = true FROM free JOIN control.queue_callers AS c
+             ON c.id = free.caller_id WHERE r.call_id = c.call_id)
+UPDATE control.queue_callers AS c SET state = 'gone', outcome = 'answered', ended_at = clock_timestamp(),
+       member = coalesce(member, %(member)s), answered_at = coalesce(answered_at, clock_timestamp())
+  FROM free WHERE c.id = free.caller_id"""
 
 
 def measure(lab: Lab, _: Sequence[int]) -> Iterator[Figure]:
-    """A decision; the simulation; the processes."""
+    """Decisions; then three processes at one database."""
     yield decision()
-    yield simulation()
     lab.postgres.create("queues")
+    with psycopg.connect(lab.postgres.url("queues", "postgres"), autocommit=True) as rows:
+        yield from asyncio.run(claims(lab.postgres.url("queues", "agent"), rows))
     yield from processes(lab.postgres.url("queues", "agent"))
 
 
@@ -67,90 +89,39 @@ def decision() -> Figure:
     return Figure("queues.decision", took[slowest], "ms", _DECISION_MS, note=note)
 
 
-def simulation() -> Figure:
-    """A day of a queue in values: how often a member was offered who rang already."""
-    dice = random.Random(1)
-    strategies = [one for one in STRATEGIES if one != "ring_all"]
-    members = {f"u{n}": Member((f"u{n}@x.example",)) for n in range(40)}
-    places = tuple(Place(user, dice.randrange(3)) for user in members)
-    waiting: dict[int, Caller] = {}
-    rings: dict[int, tuple[str, ...]] = {}
-    now, came, offers, double = _NOW, 0, 0, 0
-    while offers < SIMULATED:
-        now += timedelta(seconds=1)
-        for _ in range(dice.randrange(12)):
-            came += 1
-            waiting[came] = Caller(came, now)
-        queue = Queue("support", strategies[came % len(strategies)], members=places)
-        made = offer(queue, waiting.values(), members, now, str(offers)).offers
-        for one in made:
-            del waiting[one.caller]
-            rings[one.caller] = one.members
-            for user in one.members:
-                offers += 1
-                double += members[user].reserved
-                members[user] = replace(members[user], reserved=True, last_offer_at=now)
-        for caller in [caller for caller in rings if dice.random() < 0.4]:
-            for user in rings.pop(caller):
-                members[user] = replace(members[user], reserved=False, last_call_at=now)
-    return Figure("queues.double_rings.simulated", double, "rings", 0, note=f"in {offers:,} simulated offers")
-
-
-def processes(url: str) -> Iterator[Figure]:
-    """Engine processes of three media nodes at one database."""
-    say(f"{PROCESSES} processes claim for {SECONDS} s")
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.queues", url, str(number)],
-            stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        )
-        for number in range(PROCESSES)
-    ]  # fmt: skip
-    rings: list[tuple[str, float, float]] = []
-    for process in running:
-        said, _ = process.communicate(timeout=SECONDS * 6)
-        if process.returncode:
-            raise Failed(f"a process that claims ended with {process.returncode}")
-        rings += [tuple(one) for one in json.loads(said)]
-    rings.sort()
-    double = sum(1 for one, after in itertools.pairwise(rings) if one[0] == after[0] and after[1] < one[2])
-    began, ended = min(one[1] for one in rings), max(one[2] for one in rings)
-    yield Figure(
-        "queues.reservations_per_second", len(rings) / (ended - began), "1/s", at_least=True,
-        note=f"{PROCESSES} processes, 3 queues with the same 60 members; each from joining to its end",
-    )  # fmt: skip
-    yield Figure("queues.double_rings", double, "rings", 0, note=f"in {len(rings):,} reservations")
-
-
-async def claims(url: str, number: int) -> list[tuple[str, float, float]]:
-    """One process: callers come, ring for one round, and give up; member, beginning and end of each ring."""
-    store = await Store.connect(url, lease_s=60, take_s=60, timeout_s=60)
-    dice = random.Random(number)
-    rings: list[tuple[str, float, float]] = []
-    ringing: list[tuple[int, tuple[str, ...], float]] = []
-    callers: set[int] = set()
-    until, came = time.monotonic() + SECONDS, 0
-    while time.monotonic() < until:
-        came += 1
-        name = dice.choice(sorted(_SETUP.queues))
-        joined = await store.join(
-            _SETUP, Visit(f"{number}-{came}", "crowd", name, f"{number}-{came}", f"media{number}")
-        )
-        callers.add(joined.id)
-        await store.claim(_SETUP, name)
-        for caller, members, began in ringing:
-            ended = time.monotonic()
-            await store.leave(caller, "abandoned")
-            rings += [(member, began, ended) for member in members]
-            callers.discard(caller)
-        ringing = []
-        for caller in sorted(callers):
-            taken = await store.take(caller)
-            if taken is not None:
-                ringing.append((caller, taken.members, time.monotonic()))
+async def claims(url: str, rows: psycopg.Connection[Any]) -> list[Figure]:
+    """What a process does when a member of the full queue is free again, and when all are: lock, read, decide,
+    reserve, tell."""
+    say(f"{MEMBERS:,} members talk, {WAITING} callers wait")
+    for statement in _LARGE:
+        rows.execute(statement.encode(), {"members": MEMBERS, "waiting": WAITING})
+    places = tuple(Place(f"u{n}", n % 3, skills={"german": 1 + n % 3}) for n in range(MEMBERS))
+    devices = {place.user: (f"{place.user}@large.example",) for place in places}
+    setup = Setup("large", {"support": Queue("support", "least_recent", members=places)}, devices)
+    store = await Store.connect(url, lease_s=3600, take_s=3600, timeout_s=60)
+    times = []
+    for number in range(CLAIMS):
+        rows.execute(_HANG_UP.encode(), {"member": f"u{number * 7 % MEMBERS}"})
+        began = time.perf_counter()
+        offered = await store.claim(setup, "support")
+        times.append((time.perf_counter() - began) * 1000)
+        if len(offered) != 1:
+            raise Failed(f"a member is free, {len(offered)} callers were offered")
+        rows.execute(_COME.encode(), {"count": 1})
+    rows.execute(b"DELETE FROM control.queue_offers; UPDATE control.call_records SET complete = true")
+    began = time.perf_counter()
+    offered = await store.claim(setup, "support")
+    whole = (time.perf_counter() - began) * 1000
     await store.close()
-    return rings
-
-
-if __name__ == "__main__":
-    print(json.dumps(asyncio.run(claims(sys.argv[1], int(sys.argv[2])))))
+    # What follows has devices of no edge: nobody knows who is registered.
+    rows.execute(b"DELETE FROM control.registrars")
+    note = f"{MEMBERS:,} members, {WAITING} wait, one member hangs up; median of {CLAIMS}, worst {max(times):.0f}"
+    return [
+        Figure("queues.claim", median(times), "ms", _DECISION_MS, note=note),
+        Figure(
+            "queues.claim_all",
+            whole / len(offered),
+            "ms",
+            note=f"all are free: {len(offered)} offers in {whole:.0f} ms",
+        ),
+    ]

@@ -19,7 +19,9 @@ from tests.bench.processes import Watch, container_id
 
 PER_CLUSTER = 10_000
 EDGE, MEDIA = "edge1", ("media1", "media2")
-_ADDRESS = {"edge1": "127.0.0.11", "media1": "127.0.0.21", "media2": "127.0.0.22"}
+LOOPBACK = "127.0.0"
+# Last octets.
+_ADDRESS = {"edge1": 11, "media1": 21, "media2": 22}
 
 # Runs in the controller's image: the same code and Python as `dialplane apply`.
 _COMPILE = """
@@ -49,6 +51,8 @@ class World:
         self.devices = accounts * DEVICES
         self.clusters = -(-accounts // PER_CLUSTER)
         self.database = f"bench{accounts}"
+        # First three octets of the nodes' addresses.
+        self.net = LOOPBACK
         self.containers: dict[str, str] = {}
         self.compiled: dict[str, float] = {}
         self._connections: list[psycopg.Connection[Any]] = []
@@ -109,12 +113,14 @@ class World:
         )  # fmt: skip
         self.wait_verified(self.newest(), limit_s=600)
 
-    def node(self, node: str) -> str:
+    def node(self, node: str, network: str = "none") -> str:
         """Start a node's container: server and agent."""
-        image = "edge" if node == EDGE else "media"
+        address = f"{self.net}.{_ADDRESS[node]}"
         return self.lab.start(
-            f"{node}-{self.accounts}", image, *self.lab.postgres.mount, *node_environment(node, self.devices),
-            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'agent')}",
+            f"{node}-{self.database}", "edge" if node == EDGE else "media", *self.lab.postgres.mount,
+            *node_environment(node, address, self.devices),
+            *(("--ip", address) if network != "none" else ()),
+            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'agent')}", network=network,
         )  # fmt: skip
 
     def newest(self) -> int:
@@ -175,7 +181,7 @@ class World:
             connection.execute("VACUUM ANALYZE")
 
 
-def add_nodes(connection: psycopg.Connection[Any]) -> None:
+def add_nodes(connection: psycopg.Connection[Any], net: str = LOOPBACK) -> None:
     """Rows of the edge and of the media nodes, and what they belong to."""
     with connection:
         connection.execute("INSERT INTO public.device_groups (name) VALUES ('phones')")
@@ -186,20 +192,20 @@ def add_nodes(connection: psycopg.Connection[Any]) -> None:
             """
             INSERT INTO public.nodes (name, kind, device_group_id, address)
             SELECT %s, 'edge', id, %s FROM public.device_groups""",
-            (EDGE, _ADDRESS[EDGE]),
+            (EDGE, f"{net}.{_ADDRESS[EDGE]}"),
         )
         for name in MEDIA:
             connection.execute(
                 """
                 INSERT INTO public.nodes (name, kind, cluster_id, address)
                 SELECT %s, 'media', id, %s FROM public.clusters WHERE name = %s""",
-                (name, _ADDRESS[name], synthetic.CLUSTER),
+                (name, f"{net}.{_ADDRESS[name]}", synthetic.CLUSTER),
             )
 
 
-def node_environment(node: str, devices: int) -> tuple[str, ...]:
+def node_environment(node: str, address: str, devices: int) -> tuple[str, ...]:
     """Options of `docker run` for a node; an edge's memory goes with the devices it holds."""
-    options = {"DIALPLANE_NODE": node, "ADDRESS": _ADDRESS[node], "DIALPLANE_AMI_USER": "agent"}
+    options = {"DIALPLANE_NODE": node, "ADDRESS": address, "DIALPLANE_AMI_USER": "agent"}
     if node == EDGE:
         # About 1.1 kB of shared memory per device for its three entries; loading reads a table into private memory.
         options["KAMAILIO_SHM_MB"] = str(256 + devices // 600)
