@@ -49,6 +49,7 @@ def ami_of(settings: Settings, events: str) -> Ami:
 
 def calls_of(settings: Settings) -> CallService:
     """What the agent does about calls, on connections of its own: records, commands, lamps."""
+    from controller.calls.recordings import Recordings
     from controller.calls.registrations import Registrations
     from controller.calls.service import CallService
     from controller.entries import Kind
@@ -64,6 +65,7 @@ def calls_of(settings: Settings) -> CallService:
         ami=None if edge else ami_of(settings, "call,system"),
         rpc=rpc,
         registrations=Registrations(settings.node, rpc, settings.location) if rpc is not None else None,
+        recordings=None if edge else Recordings(settings.node, settings.recordings),
     )
 
 

@@ -14,6 +14,7 @@
 | ami_secret_file  | DIALPLANE_AMI_SECRET_FILE | /var/lib/dialplane/ami.secret |
 | files            | DIALPLANE_FILES        | /etc/asterisk/dialplane.d |
 | spool            | DIALPLANE_SPOOL        | /var/spool/dialplane/calls |
+| recordings       | DIALPLANE_RECORDINGS   | /var/spool/asterisk/monitor |
 | location         | DIALPLANE_LOCATION     | /var/lib/kamailio/location.db |
 | base_files       | DIALPLANE_BASE_FILES   | /etc/kamailio or /etc/asterisk (`:` between several) |
 | verify_interval_s| DIALPLANE_VERIFY_INTERVAL_S | 600 |
@@ -55,6 +56,7 @@ class Settings:
     ami_secret_file: Path = Path("/var/lib/dialplane/ami.secret")
     files: Path = Path("/etc/asterisk/dialplane.d")
     spool: Path = Path("/var/spool/dialplane/calls")
+    recordings: Path = Path("/var/spool/asterisk/monitor")
     location: Path = Path("/var/lib/kamailio/location.db")
     base_files: tuple[Path, ...] = ()
     verify_interval_s: float = 600
@@ -114,6 +116,7 @@ def from_environment(environment: Mapping[str, str] = os.environ, ini: Path = IN
         ami_secret_file=Path(text("ami_secret_file", str(state / "ami.secret"))),
         files=Path(text("files", "/etc/asterisk/dialplane.d")),
         spool=Path(text("spool", "/var/spool/dialplane/calls")),
+        recordings=Path(text("recordings", "/var/spool/asterisk/monitor")),
         location=Path(text("location", "/var/lib/kamailio/location.db")),
         base_files=tuple(Path(one) for one in text("base_files", f"/etc/{server}").split(":") if one),
         verify_interval_s=number("verify_interval_s", 600),

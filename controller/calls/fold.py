@@ -96,6 +96,26 @@ class Record:
     decisions: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A row of control.recordings: a file on a media node, and what wanted it."""
+
+    node: str
+    path: str
+    began_at: str
+    why: str
+
+
+def recordings(record: Record) -> list[Recording]:
+    """The recordings that the media nodes began for the call, as `dp.record` tells: `<path> <why>`."""
+    return [
+        Recording(one["node"], path, one["at"], why)
+        for one in record.decisions
+        if one["step"] == "dp.record"
+        for path, _, why in (str(one["text"]).partition(" "),)
+    ]
+
+
 def _dialled(decisions: Iterable[dict[str, Any]]) -> str | None:
     """What a media node began with ("dialled 102 user ..."), for a call that no INVITE of a caller began."""
     said = next((one["text"] for one in decisions if one["step"] == "dp.begin"), "")

@@ -18,6 +18,7 @@ from controller.calls import store
 from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Result, Rpc, run
 from controller.calls.facts import DEVICE, Fact, gone, restart
 from controller.calls.mwi import Lamps
+from controller.calls.recordings import Recordings
 from controller.calls.registrations import Registrations
 from controller.calls.spool import Spool
 from controller.calls.table import CallTable
@@ -44,6 +45,7 @@ class CallService:
         ami: Ami | None = None,
         rpc: Rpc | None = None,
         registrations: Registrations | None = None,
+        recordings: Recordings | None = None,
         ship_interval_s: float = 1,
     ) -> None:
         """`state`: folder of the agent for `spool.json`."""
@@ -54,6 +56,7 @@ class CallService:
         self._started_at: dt.datetime | None = None
         self._edge: EdgeCommands | None = None
         self._registrations = registrations
+        self._recordings = recordings
         self._look_at = 0.0
         self._missing: set[tuple[str, str, str]] = set()
         self._restarts: list[Fact] = []
@@ -85,6 +88,8 @@ class CallService:
                     group.create_task(self._again("edge", self._watch_edge, _WATCH_S))
                 if self._registrations is not None:
                     group.create_task(self._again("registrations", self._registered, 1))
+                if self._recordings is not None:
+                    group.create_task(self._again("recordings", self._tidy, 1))
         finally:
             for task in self._running:
                 task.cancel()
@@ -148,6 +153,11 @@ class CallService:
         assert self._registrations is not None  # noqa: S101 - started for edges only
         async with store.connect(self._dsn) as connection:
             await self._registrations.follow(connection)
+
+    async def _tidy(self) -> None:
+        assert self._recordings is not None  # noqa: S101 - started for media nodes only
+        async with store.connect(self._dsn) as connection:
+            await self._recordings.follow(connection)
 
     def server_started(self, uptime_s: float, now: dt.datetime) -> None:
         """The server says how long it has been up. A new start ends the calls it carried before.

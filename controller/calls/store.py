@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from controller.calls.facts import LINKED, NODE, Fact
-from controller.calls.fold import Record, fold
+from controller.calls.fold import Record, fold, recordings
 from controller.errors import DatabaseError, NodeRefused, NodeUnreachable
 from controller.wire.ami import OutcomeUnknown
 
@@ -128,6 +128,12 @@ async def _write(connection: Connection, record: Record) -> None:
         f"INSERT INTO control.call_records ({names}) VALUES ({values}) ON CONFLICT (call_id) DO UPDATE SET {updates}",
         row,
     )
+    for one in recordings(record):
+        await connection.execute(
+            """INSERT INTO control.recordings (node, path, call_id, account, began_at, why)
+            VALUES (%(node)s, %(path)s, %(call_id)s, %(account)s, %(began_at)s, %(why)s) ON CONFLICT DO NOTHING""",
+            asdict(one) | {"call_id": record.call_id, "account": record.account},
+        )
 
 
 async def record_of(connection: Connection, call: str) -> dict[str, Any] | None:

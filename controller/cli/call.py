@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.live import Live
 from rich.table import Table
 
 from controller.calls import operator, store
-from controller.cli.common import Group, chosen_url, document, format_option, rows, say, stderr
+from controller.cli.common import Group, document, format_option, rows, run_calls, say, stderr
+from controller.cli.recordings import recordings_command
 from controller.errors import DialplaneError, PartlyApplied
-
-T = TypeVar("T")
 
 
 @click.group("call", cls=Group)
@@ -23,13 +21,7 @@ def call_command() -> None:
     """Live calls: one call is one call, across edge and media legs. And their records."""
 
 
-def _run(work: Callable[[store.Connection], Awaitable[T]]) -> T:
-    async def inside() -> T:
-        async with store.connect(chosen_url()) as connection:
-            return await work(connection)
-
-    return asyncio.run(inside())
-
+call_command.add_command(recordings_command)
 
 _COLUMNS = ["call", "account", "caller", "called", "state", "nodes"]
 
@@ -63,7 +55,7 @@ def list_(ctx: click.Context, form: str) -> None:
     Example:
       dialplane call list
     """
-    listing = _run(operator.list_calls)
+    listing = run_calls(operator.list_calls)
     rows(form, _COLUMNS, _lines(listing))
     _say_unknown(listing)
     ctx.exit(PartlyApplied.exit_code if listing.unknown else 0)
@@ -90,7 +82,7 @@ def watch(every_s: float) -> None:
                 live.update(table)
 
     try:
-        _run(follow)
+        run_calls(follow)
     except KeyboardInterrupt:
         say("")
 
@@ -107,7 +99,7 @@ def originate(device: str, to: str, ring_s: int) -> None:
       dialplane call originate alice@acme 102
       dialplane call originate desk1@acme.example 102
     """
-    call = _run(lambda connection: operator.originate(connection, device, to, ring_s=ring_s))
+    call = run_calls(lambda connection: operator.originate(connection, device, to, ring_s=ring_s))
     click.echo(f"call {call}: {device} answered, {to} is dialled")
 
 
@@ -122,7 +114,7 @@ def transfer(ctx: click.Context, call: str, to: str) -> None:
     Example:
       dialplane call transfer 3f2a 102
     """
-    _receipts(ctx, _run(lambda connection: operator.transfer(connection, call, to)))
+    _receipts(ctx, run_calls(lambda connection: operator.transfer(connection, call, to)))
 
 
 @call_command.command("hangup")
@@ -135,7 +127,7 @@ def hangup(ctx: click.Context, call: str) -> None:
     Example:
       dialplane call hangup 3f2a
     """
-    _receipts(ctx, _run(lambda connection: operator.hangup(connection, call)))
+    _receipts(ctx, run_calls(lambda connection: operator.hangup(connection, call)))
 
 
 _OUTCOMES = {True: "done", False: "refused", None: "not known"}
@@ -162,7 +154,7 @@ def trace(call: str, form: str) -> None:
     Example:
       dialplane call trace 3f2a91c0
     """
-    found = _run(lambda connection: operator.trace(connection, call))
+    found = run_calls(lambda connection: operator.trace(connection, call))
     document(form, _story(found), asdict(found))
 
 
@@ -192,7 +184,7 @@ def history(account: str | None, limit: int, form: str) -> None:
     Example:
       dialplane call history --account acme
     """
-    found = _run(lambda connection: store.records(connection, account, limit))
+    found = run_calls(lambda connection: store.records(connection, account, limit))
     columns = [
         "call_id",
         "started_at",

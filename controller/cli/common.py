@@ -9,10 +9,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import psycopg
@@ -20,6 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.errors import DialplaneError, InputError
+
+if TYPE_CHECKING:
+    from controller.calls.store import Connection
+
+T = TypeVar("T")
 
 EXIT_CODES = """\
 Exit codes: 0 done or in sync, 1 failure, 2 usage, 3 changes pending or drift, 4 refused as unsafe,
@@ -144,6 +149,19 @@ def time(option: str, text: str | None) -> datetime | None:
     except ValueError:
         raise InputError(f"{option} {text}: not a time; write 2026-05-01T08:00:00") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def run_calls(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do something about calls or their records, on a connection to the chosen database."""
+    import asyncio
+
+    from controller.calls import store
+
+    async def inside() -> T:
+        async with store.connect(chosen_url()) as connection:
+            return await work(connection)
+
+    return asyncio.run(inside())
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from controller.compiler.dialplan_text import chunks, data_key, parse_dialplan, routes, trunk_caller_ids
 from controller.compiler.features import render_features
 from controller.compiler.media_templates import render
+from controller.compiler.recording import render_recording
 from controller.desired.model import (
     Account,
     Extension,
@@ -81,6 +82,7 @@ class _Group(NamedTuple):
     on_no_answer: Raw
     on_busy: Raw
     on_nobody: Raw
+    record: str
 
 
 class _Choice(NamedTuple):
@@ -254,6 +256,7 @@ def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Gr
         _step(group.on_no_answer, ""),
         _step(group.on_busy, ""),
         _step(group.on_nobody, ""),
+        _recorded(group.record),
     )
 
 
@@ -276,7 +279,13 @@ def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Group:
         _step(queue.on_timeout, ""),
         _step(queue.on_timeout, ""),
         _step(queue.on_empty, ""),
+        _recorded(queue.record),
     )
+
+
+def _recorded(mode: str) -> str:
+    """As dp-record is told; empty: nothing is said of it."""
+    return "" if mode == "never" else mode
 
 
 def _menu(menu: Menu, account: Account) -> _Menu:
@@ -318,15 +327,16 @@ def _step(step: Step, mailbox: str) -> Raw:
 
 def account_dialplan(account: Account, system: System) -> dict[str, str]:
     """Dialplan entries of one account: `context/extension` -> lines."""
-    own = parse_dialplan(
+    entries = parse_dialplan(
         render_account(account, system), f"templates/asterisk/account.conf.j2 ({account.name})"
     )
-    around = render_features(account)
-    return (
-        own | parse_dialplan(around, f"templates/asterisk/features.conf.j2 ({account.name})")
-        if around
-        else own
-    )
+    for template, text in (
+        ("features.conf.j2", render_features(account)),
+        ("recording.conf.j2", render_recording(account)),
+    ):
+        if text:
+            entries |= parse_dialplan(text, f"templates/asterisk/{template} ({account.name})")
+    return entries
 
 
 def mailboxes(account: Account) -> dict[str, str]:

@@ -49,6 +49,8 @@ def account_entries(account: Account) -> Iterator[Entry]:
     for extension_watched, user in lamps.items():
         for domain in account.domains:
             yield entry("lamp", f"{extension_watched}@{domain}", f"{name}/{user}")
+    # Their calls pass a media node, which can record them.
+    recorded = {user.name for user in account.users if user.record != "never"}
     devices_of: dict[str, list[Device]] = {}
     for device in account.devices:
         if not device.enabled or (device.user is not None and device.user not in enabled_users):
@@ -62,7 +64,8 @@ def account_entries(account: Account) -> Iterator[Entry]:
             + (f"user={device.user};" if device.user else "")
             + f"md5={device.ha1_md5};sha256={device.ha1_sha256}"
             + (f";limit={device.call_limit}" if device.call_limit is not None else "")
-            + (";lamp=1" if device.user in watched else ""),
+            + (";lamp=1" if device.user in watched else "")
+            + (";tape=1" if device.user in recorded else ""),
         )
     forwarded = {forwarding.user for forwarding in account.forwardings}
     # A call that may be picked up, or parked, is at a media node.

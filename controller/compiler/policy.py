@@ -103,6 +103,7 @@ def _user(account: Account, user: User, forwardings: list[Forwarding]) -> dict[s
         "name": user.display_name,
         "language": user.language,
         "permission": user.permission,
+        "record": list(user.record_calls) if user.record == "always" else None,
         "forward": [
             {
                 "when": one.condition,
@@ -189,6 +190,7 @@ def _rule(rule: PolicyRule) -> dict[str, Any]:
             "caller_name": rule.set_caller_name,
             "early": rule.early_announcement,
             "late": rule.late_announcement,
+            "record": rule.set_record,
         },
     }
 
@@ -207,6 +209,7 @@ def _group(one: Group) -> dict[str, Any]:
         "on_no_answer": _unless(_HANGUP, one.on_no_answer),
         "on_nobody": _unless(_HANGUP, one.on_nobody),
         "notices": _unless("none", one.notices),
+        "record": _unless("never", one.record),
         "members": [_member(member) for member in one.members],
     }
 
@@ -240,6 +243,7 @@ _QUEUE: dict[str, Any] = {
     "batch_wait_s": 8,
     "alert_pace_ms": 500,
     "rejoin_s": 60,
+    "record": "never",
     "on_full": _BUSY,
     "on_timeout": _HANGUP,
     "on_empty": _HANGUP,

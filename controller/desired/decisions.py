@@ -90,14 +90,14 @@ def _menu(row: Row, choices: Iterable[MenuChoice]) -> Menu:
 
 
 def _group(row: Row, members: Iterable[GroupMember]) -> Group:
-    *values, on_busy, on_no_answer, on_nobody, notices = row
-    values += [step(on_busy), step(on_no_answer), step(on_nobody), tuple(members), notices]
+    *values, on_busy, on_no_answer, on_nobody, notices, record = row
+    values += [step(on_busy), step(on_no_answer), step(on_nobody), tuple(members), notices, record]
     return Group(*values)
 
 
 def _queue(row: Row, members: Iterable[QueueMember]) -> Queue:
-    *values, on_full, on_timeout, on_empty, skills = row
-    values += [step(on_full), step(on_timeout), step(on_empty), tuple(skills), tuple(members)]
+    *values, on_full, on_timeout, on_empty, skills, record = row
+    values += [step(on_full), step(on_timeout), step(on_empty), tuple(skills), tuple(members), record]
     return Queue(*values)
 
 
@@ -138,7 +138,7 @@ _RULES = """
     SELECT r.policy_id, r.position, r.action, r.target, r.comment, r.caller, l.name, g.name, r.called, t.name,
            r.from_inside, s.name, r.schedule_open, r.language, u.name, r.presence, r.min_devices, r.max_devices,
            r.header_name, r.header_value, r.account_flag,
-           r.set_language, r.set_caller_name, r.early_announcement, r.late_announcement
+           r.set_language, r.set_caller_name, r.early_announcement, r.late_announcement, r.set_record
       FROM public.policy_rules r
       LEFT JOIN public.caller_lists l ON l.id = r.caller_list_id
       LEFT JOIN public.groups g ON g.id = r.caller_group_id
@@ -160,7 +160,7 @@ _CHOICES = """
     SELECT menu_id, digits, step FROM public.menu_choices WHERE account_id = ANY (%s) ORDER BY menu_id, digits"""
 _GROUPS = """
     SELECT account_id, id, name, display_name, strategy, ring_time_s, step_time_s, skip_busy, one_call, confirm,
-           caller_name_prefix, identity, on_busy, on_no_answer, on_nobody, notices
+           caller_name_prefix, identity, on_busy, on_no_answer, on_nobody, notices, record
       FROM public.groups WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _MEMBERS = """
     SELECT m.group_id, u.name, d.name || '@' || o.name, m.number, m.weight, m.delay_s, s.name, m.schedule_open, l.name,
@@ -177,7 +177,7 @@ _QUEUES = """
     SELECT account_id, id, name, display_name, strategy, ring_time_s, retry_s, wrap_up_s, weight, max_waiting,
            max_wait_s, join_empty, leave_empty, announce_position, announce_every_s, periodic_sound, periodic_every_s,
            greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s,
-           alert_limit, alert_pace_ms, callback, rejoin_s, on_full, on_timeout, on_empty, required_skills
+           alert_limit, alert_pace_ms, callback, rejoin_s, on_full, on_timeout, on_empty, required_skills, record
       FROM public.queues WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _QUEUE_MEMBERS = """
     SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert

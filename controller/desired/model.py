@@ -37,6 +37,8 @@ class User:
     caller_id: str | None
     permission: str  # internal | national | international
     enabled: bool
+    record: str = "never"  # never | on_demand | always
+    record_calls: tuple[str, ...] = ("internal", "inbound", "outbound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class PolicyRule:
     set_caller_name: str | None = None
     early_announcement: str | None = None
     late_announcement: str | None = None
+    set_record: str | None = None  # always | never
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +283,7 @@ class Group:
     on_nobody: Step
     members: tuple[GroupMember, ...] = ()
     notices: str = "none"  # none | clients | phones
+    record: str = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +331,7 @@ class Queue:
     on_empty: Step
     required_skills: tuple[str, ...] = ()
     members: tuple[QueueMember, ...] = ()
+    record: str = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,11 +413,20 @@ class Account:
     conferences: tuple[Conference, ...] = ()
     parking_lots: tuple[ParkingLot, ...] = ()
     pages: tuple[Page, ...] = ()
+    record_announcement: str | None = None
 
     @property
     def deciding(self) -> bool:
         """Whether calls of the account may need a decision: only then it has policy entries."""
         return bool(self.policies or self.groups or self.menus or self.forwardings or self.queues)
+
+    @property
+    def recording(self) -> bool:
+        """Whether a row says that calls of the account are recorded, or may be."""
+        modes = {user.record for user in self.users} | {group.record for group in self.groups}
+        modes |= {queue.record for queue in self.queues}
+        rules = {rule.set_record for policy in self.policies for rule in policy.rules}
+        return not modes <= {"never"} or "always" in rules
 
 
 @dataclass(frozen=True, slots=True)

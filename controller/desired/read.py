@@ -75,7 +75,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     heads = connection.execute(
         """
         SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id,
-               coalesce(a.time_zone, k.time_zone), a.flags, a.lamps
+               coalesce(a.time_zone, k.time_zone), a.flags, a.lamps, a.record_announcement
           FROM public.accounts a
           JOIN public.clusters c ON c.id = a.cluster_id
           JOIN public.countries k ON k.code = a.country
@@ -94,9 +94,8 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     decided = decisions.read(connection, ids)
     around = features.read(connection, ids)
     for identity, *head in heads:
-        name, display_name, cluster, country, language, status, call_limit, caller_id, zone, flags, lamps = (
-            head
-        )
+        *own, flags, lamps, consent = head
+        name, display_name, cluster, country, language, status, call_limit, caller_id, zone = own
         yield Account(
             name,
             display_name,
@@ -107,7 +106,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             call_limit,
             caller_id,
             domains=tuple(name for (name,) in domains[identity]),
-            users=tuple(User(*row) for row in users[identity]),
+            users=tuple(_user(row) for row in users[identity]),
             devices=tuple(Device(*row) for row in devices[identity]),
             extensions=tuple(_extension(row) for row in extensions[identity]),
             numbers=tuple(Number(*row) for row in numbers[identity]),
@@ -117,6 +116,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             time_zone=zone,
             flags=tuple(flags),
             lamps=lamps,
+            record_announcement=consent,
             **decided.get(identity, {}),
             **around.get(identity, {}),
         )
@@ -167,7 +167,7 @@ def system(connection: Connection[Any]) -> System:
 
 _DOMAINS = "SELECT account_id, name FROM public.domains WHERE account_id = ANY (%s) ORDER BY account_id, name"
 _USERS = """
-    SELECT account_id, name, display_name, language, caller_id, permission, enabled
+    SELECT account_id, name, display_name, language, caller_id, permission, enabled, record, record_calls
       FROM public.users WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _DEVICES = """
     SELECT d.account_id, d.name, o.name, u.name, d.ha1_md5, d.ha1_sha256, d.call_limit, d.caller_id, d.enabled
@@ -230,6 +230,12 @@ def _by_account(connection: Connection[Any], statement: str, ids: list[int]) -> 
 
 def _names(connection: Connection[Any], statement: str) -> tuple[str, ...]:
     return tuple(name for (name,) in connection.execute(statement))
+
+
+def _user(row: Row) -> User:
+    *values, calls = row
+    values.append(tuple(calls))
+    return User(*values)
 
 
 def _extension(row: Row) -> Extension:

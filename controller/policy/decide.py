@@ -54,6 +54,8 @@ def _group(situation: Situation, name: str) -> Decision | None:
         nobody = Step("group", f"then {_said(group.on_nobody)}", f"nobody in group {name} is left to ring")
         return Decision((program.go(group.on_nobody),), (*ringing.reasons, nobody))
     acts = [Act("dp-caller", ("", group.prefix))] if group.prefix else []
+    if group.record:
+        acts.append(program.record(group.record, f"group {name}"))
     for stage in ringing.stages:
         acts += program.ring(stage.legs, stage.seconds, stage.flags)
     steps = (group.on_no_answer, group.on_busy, group.on_nobody)
@@ -136,7 +138,10 @@ def _ring(situation: Situation, where: str, user: User, reasons: list[Step]) -> 
         Step(where, f"ring {', '.join(user.devices)} for {user.ring_s} s", f"devices of {user.key}")
     )
     reasons += _afterwards(where, silent, busy, nobody)
-    return [*program.ring(map(Leg, user.devices), user.ring_s), program.otherwise(silent, busy, nobody)]
+    acts = [*program.ring(map(Leg, user.devices), user.ring_s), program.otherwise(silent, busy, nobody)]
+    if ("inbound" if situation.call.trunk else "internal") in user.record:
+        acts.insert(0, program.record("always", f"user {user.key}"))
+    return acts
 
 
 def _own(user: User, step: str) -> str:
@@ -160,7 +165,7 @@ def _policy(situation: Situation, name: str) -> Decision | None:
             reasons.append(Step("policy", f"{told} does not hold", verdict.why))
             continue
         reasons.append(Step("policy", f"{told} holds: {_outcome(rule.effect)}", verdict.why))
-        acts += _effects(situation, rule, reasons)
+        acts += _effects(situation, policy, rule, reasons)
         if rule.effect.action != "next":
             acts += _ACTIONS[rule.effect.action](situation, rule.effect, reasons)
             return Decision(tuple(acts), tuple(reasons))
@@ -180,7 +185,7 @@ def _outcome(effect: Effect) -> str:
     return f"{effect.action} {effect.target}".rstrip()
 
 
-def _effects(situation: Situation, rule: Rule, reasons: list[Step]) -> list[Act]:
+def _effects(situation: Situation, policy: Policy, rule: Rule, reasons: list[Step]) -> list[Act]:
     """What a rule sets and says before it acts; rules after it see the language it set."""
     effect, why, acts = rule.effect, f"rule {rule.position} says so", []
     if effect.language or effect.caller_name:
@@ -190,6 +195,8 @@ def _effects(situation: Situation, rule: Rule, reasons: list[Step]) -> list[Act]
         reasons.append(Step("policy", f"language {effect.language}", why))
     if effect.caller_name:
         reasons.append(Step("policy", f"{effect.caller_name!r} before the caller's name", why))
+    if effect.record:
+        acts.append(program.record(effect.record, f"rule {rule.position} of policy {policy.name}", "1"))
     if effect.early:
         acts.append(Act("dp-early", (effect.early,)))
         reasons.append(Step("policy", f"play {effect.early} before the call is answered", why))

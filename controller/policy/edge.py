@@ -208,19 +208,23 @@ def _straight(call: Call, entries: Entries) -> tuple[str, str]:
     domain = (call.device or "").partition("@")[2]
     dialled = f"{call.called}@{domain}"
     found = entries.edge("straight", dialled)
-    if found and _disturbs(entries.edge("credential", found), entries):
+    own = entries.edge("credential", call.device or "")
+    if found and _needed(entries.edge("credential", found), own, entries):
         return "", ""
     if found:
         return found, "one device, no next step: no media node needed, unless NAT is in between or it is away"
-    peer, caller = entries.edge("credential", dialled), entries.edge("credential", call.device or "")
-    if not peer or not caller or fields(peer)["account"] != fields(caller)["account"]:
+    peer = entries.edge("credential", dialled)
+    if not peer or not own or fields(peer)["account"] != fields(own)["account"]:
         return "", ""
-    if re.fullmatch(r"[0-9*]+", call.called) or _disturbs(peer, entries):
+    if re.fullmatch(r"[0-9*]+", call.called) or _needed(peer, own, entries):
         return f"{dialled} {fields(peer).get('user', '')}", ""
     return dialled, "a device dialled by its name: no media node needed, unless NAT is in between"
 
 
-def _disturbs(credential: str | None, entries: Entries) -> bool:
-    """Whether the user of a device does not want to be disturbed: a media node knows what the caller gets instead."""
-    device = fields(credential or "")
-    return entries.edge("dnd", f"{device.get('account', '')}/{device.get('user', '')}") is not None
+def _needed(peer: str | None, caller: str | None, entries: Entries) -> bool:
+    """Whether a call between two devices needs a media node: who is called does not want to be disturbed (it knows what
+    the caller gets instead), or one of them is recorded."""
+    called = fields(peer or "")
+    if "1" in (called.get("tape"), fields(caller or "").get("tape")):
+        return True
+    return entries.edge("dnd", f"{called.get('account', '')}/{called.get('user', '')}") is not None

@@ -110,9 +110,13 @@ class Follower(media.Walk):
     def _act(self, act: Application) -> None:
         if act.name == "dp-caller":
             self._language = act.arguments[0] or self._language
+        elif act.name == "dp-record":
+            self.recording.record(*act.arguments)
         elif act.name in ("dp-more", "dp-legs"):
             if act.name == "dp-legs":
                 self._event("dp.ring", f"{act.arguments[0]} for {act.arguments[1]} s")
+                phones = [leg.partition("~")[0] for leg in act.arguments[0].split("&")]
+                self.steps += self.recording.told("internal", phones)
             for leg in act.arguments[0].split("&"):
                 if leg.startswith("+"):
                     self._branch(functools.partial(self._forwarded, leg.partition("~")[0]))
@@ -124,9 +128,9 @@ class Follower(media.Walk):
 
     def _legs(self, _: str, one: Application, before: list[Application], rest: list[Application]) -> None:
         """A group as it is rendered: all at once."""
-        more = [line for line in before if line.name == "dp-more"]
+        more = [line for line in before if line.name in ("dp-more", "dp-record")]
         otherwise = next((line for line in rest if line.name == "dp-otherwise"), None)
-        self._say(_plain([*more, one])[0], "as the group is rendered, without a decision")
+        self._say(_plain([*more, one])[-1], "as the group is rendered, without a decision")
         for act in (*more, one):
             self._act(act)
         if otherwise is not None:
@@ -186,7 +190,9 @@ def _plain(lines: Iterable[Application]) -> list[str]:
     told: list[str] = []
     legs: list[str] = []
     for line in lines:
-        if line.name == "dp-more":
+        if line.name == "dp-record":
+            told.append(f"recorded ({line.arguments[0]}, {line.arguments[1]})")
+        elif line.name == "dp-more":
             legs += line.arguments[0].split("&")
         elif line.name == "dp-legs":
             legs += line.arguments[0].split("&")

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 from controller.policy import Entries, Step, edge
 from controller.policy.model import DEPTH_LIMIT
 from controller.policy.patterns import best
+from controller.policy.recording import Recording
 
 
 class Leg(NamedTuple):
@@ -64,6 +65,7 @@ class Walk:
         self._own = entries.dialplan(leg.cluster, f"account-{leg.account}")
         account = (*application(self._own.get(":account", "Return()")).arguments, "", "")
         self._country, self._language, self._shown, *_ = account
+        self.recording = Recording(self._data, leg.caller, leg.device, leg.trunk)
 
     def start(self) -> None:
         """The order: emergency, trunk, own extension, number."""
@@ -90,6 +92,8 @@ class Walk:
         elif self.leg.ring:
             device, _, user = self.leg.ring.partition(" ")
             self._say(f"ring {device} for 60 s", f"the name of a device{f' of user {user}' if user else ''}")
+            self.recording.called(user)
+            self.steps += self.recording.told("internal", [device])
             self._event("dp.ring", f"{user} for 60 s")
         else:
             self._outside(called, permission)
@@ -124,7 +128,10 @@ class Walk:
             self._say(f"then {said(busy)}", f"{user} does not want to be disturbed")
             self._go(busy)
         elif rung:
-            self._say(f"ring {', '.join('&'.join(rung).split('&'))} for {ring_time_s} s", why)
+            phones = "&".join(rung).split("&")
+            self._say(f"ring {', '.join(phones)} for {ring_time_s} s", why)
+            self.recording.called(user)
+            self.steps += self.recording.told("internal", phones)
             self._event("dp.ring", f"{user} for {ring_time_s} s")
             self._one_of({
                 "silent": (Step("media", f"then {said(no_answer)}", "if no answer"), no_answer),
@@ -145,17 +152,18 @@ class Walk:
         """What comes under a condition, if this is not told of under one already."""
         if self._conditional:
             return
-        before, told = (self._depth, self._language), len(self.steps)
+        before, told = (self._depth, self._language, self.recording.wish), len(self.steps)
         self._conditional = True
         follow()
         self._conditional = False
-        self._depth, self._language = before
+        self._depth, self._language, self.recording.wish = before
         self.steps[told:] = [step._replace(under=step.under + 1) for step in self.steps[told:]]
 
     def _go(self, step: str) -> None:
         """dp-next: where a step leads; what it is was said."""
         action, _, target = step.partition(":")
         self._event("dp.next", step)
+        self.recording.record()
         if not self._deeper():
             return
         if action == "number":
@@ -342,10 +350,12 @@ class Walk:
             )
         else:
             self._say(f"dial {number} by {in_words(trunks)}", why)
+            self.steps += self.recording.told("outbound")
 
     def _on_net(self, number: str) -> None:
         verdict = edge.on_net(number, self._entries)
         self._say(f"dial {number} inside", "another account here owns it")
+        self.steps += self.recording.told("outbound")
         self.steps.extend(verdict.steps)
         if verdict.action == "refuse":
             self.steps[-1] = Step("edge", "refuse 480 Temporarily Unavailable", verdict.steps[-1].why)

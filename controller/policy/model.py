@@ -86,7 +86,7 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class User:
     """A user: AORs of the enabled devices, and the steps of the first extension; `lines`: the other extensions;
-    `name`: for people."""
+    `name`: for people; `record`: kinds of calls that are recorded."""
 
     key: str
     devices: tuple[str, ...] = ()
@@ -99,6 +99,7 @@ class User:
     forward: tuple[Forwarding, ...] = ()
     lines: tuple[Line, ...] = ()
     name: str = ""
+    record: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a rule does. `caller_name` goes before the caller's name; `early`, `late`: sound before, after answer."""
+    """What a rule does. `caller_name` goes before the caller's name; `early`, `late`: sound before, after answer;
+    `record`: always, never, or empty: as other rows say."""
 
     action: str
     target: str = ""
@@ -166,6 +168,7 @@ class Effect:
     caller_name: str = ""
     early: str = ""
     late: str = ""
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group. `ring_s`: how long the whole group rings; `step_s`: each member, where one rings after the other;
-    `one_call`: busy while another call rings in it; `notices`: one of NOTICES."""
+    `one_call`: busy while another call rings in it; `notices`: one of NOTICES; `record`: always, on_demand, or empty."""
 
     name: str
     strategy: str = "all"
@@ -227,6 +230,7 @@ class Group:
     on_nobody: str = "hangup"
     members: tuple[Member, ...] = ()
     notices: str = "none"
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 |---|---|
 | `dp-caller` | sets language and what goes before the caller's name; empty: leaves it |
 | `dp-early`, `dp-late` | plays a sound before the call is answered; answers and plays it |
+| `dp-record` | says whether what comes next is recorded, and why |
 | `dp-more`, `dp-legs` | rings legs at once; returns when nobody answered |
 | `dp-otherwise` | goes on by what the legs said: no answer, busy, nobody there |
 | `dp-next` | goes on with a step |
@@ -65,6 +66,11 @@ def ring(legs: Iterable[Leg], seconds: int, flags: str = "") -> tuple[Act, ...]:
 def otherwise(no_answer: str, busy: str, nobody: str) -> Act:
     """Goes on with the step for what the legs said."""
     return Act("dp-otherwise", (no_answer, busy, nobody))
+
+
+def record(mode: str, why: str, rule: str = "") -> Act:
+    """What comes next is recorded `always`, `on_demand` or `never`; `rule` 1: until the call is over."""
+    return Act("dp-record", (mode, why, rule))
 
 
 def go(step: str, cause: int = ABSENT) -> Act:

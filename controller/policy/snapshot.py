@@ -220,6 +220,7 @@ def _user(name: str, one: _Object) -> User:
         one.objects("forward", _forwarding),
         one.objects("lines", _line),
         one.text("name"),
+        one.texts("record"),
     )
 
 
@@ -312,6 +313,7 @@ def _effect(one: _Object) -> Effect:
         one.text("caller_name"),
         one.text("early"),
         one.text("late"),
+        one.word("record", ("always", "never")),
     )
 
 
@@ -330,6 +332,7 @@ def _group(name: str, one: _Object) -> Group:
         one.text("on_nobody", "hangup"),
         one.objects("members", _member),
         one.word("notices", NOTICES, "none"),
+        one.word("record", ("always", "on_demand")),
     )
 
 

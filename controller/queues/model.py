@@ -64,6 +64,7 @@ class Queue:
     on_full: str = "busy"
     on_timeout: str = "hangup"
     on_empty: str = "hangup"
+    record: str = "never"
     required_skills: Skills = field(default_factory=dict)
     members: tuple[Place, ...] = ()
 

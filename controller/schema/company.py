@@ -101,6 +101,7 @@ _WORDS = (
     ("accounts", "flags"),
     ("schedule_times", "days"),
     ("queues", "required_skills"),
+    ("users", "record_calls"),
     ("queue_members", "skills"),
 )
 CSV_TABLES = tuple(dict.fromkeys((*_AT_TOP, *_IN_ACCOUNT, *(table for table, _, _ in _LISTS.values()))))

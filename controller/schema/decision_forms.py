@@ -136,7 +136,7 @@ REFERENCES = {
     ),
 }
 # Forms whose values are lists in the database.
-LISTS = ("words", "weekdays", "skills")
+LISTS = ("words", "weekdays", "skills", "calls")
 
 _ACCOUNT = {"account": "slug_form"}
 _WHEN = {"schedule": "slug_form", "schedule_open": "bool"}
@@ -173,7 +173,7 @@ TABLES: dict[str, Spec] = {
         | {"name": "slug_form", "display_name": "label_form", "strategy": "strategy"}
         | {"ring_time_s": "seconds_range", "step_time_s": "seconds_range"}
         | {"skip_busy": "bool", "one_call": "bool", "confirm": "bool"}
-        | {"caller_name_prefix": "label_form", "identity": "e164_form", "notices": "notices"}
+        | {"caller_name_prefix": "label_form", "identity": "e164_form", "notices": "notices", "record": "record"}
         | {"on_busy": "step_form", "on_no_answer": "step_form", "on_nobody": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
     ),
@@ -209,7 +209,7 @@ TABLES: dict[str, Spec] = {
         | {"min_devices": "devices", "max_devices": "devices"}
         | {"header_name": "header_name_form", "header_value": "label_form", "account_flag": "word_form"}
         | {"action": "action", "target": "text", "set_language": "language_form", "set_caller_name": "label_form"}
-        | {"early_announcement": "sound_form", "late_announcement": "sound_form"},
+        | {"early_announcement": "sound_form", "late_announcement": "sound_form", "set_record": "set_record"},
         ("account", "policy", "position", "action"), "{account}/{policy}/{position}", "*",
     ),
     "forwardings": (

@@ -56,6 +56,7 @@ _CHECKS = {
     "node_state_kind": "kind is edge or media",
     "revisions_order": "a revision stands on an earlier one",
     "revisions_state": "state is configuration or operational",
+    **feature_forms.CHECKS,
     **queue_forms.CHECKS,
 }
 

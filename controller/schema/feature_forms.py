@@ -9,7 +9,12 @@ from collections.abc import Callable
 
 from controller.schema.decision_forms import Spec
 
-CHOICES = {"announce": "none tone name"}
+CHOICES = {
+    "announce": "none tone name",
+    "record": "never on_demand always",
+    "set_record": "always never",
+}
+_CALLS = {"internal", "inbound", "outbound"}
 
 
 def _within(low: int, high: int) -> tuple[Callable[[str], bool], str]:
@@ -20,6 +25,11 @@ def _within(low: int, high: int) -> tuple[Callable[[str], bool], str]:
 
 
 SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
+    "calls": (
+        lambda value: value.strip() != "" and set(value.split()) <= _CALLS,
+        "one or more of internal, inbound and outbound",
+    ),
+    "keep days": _within(1, 3650),
     "members": _within(2, 500),
     "first slot": (
         lambda value: re.fullmatch("[1-9][0-9]{0,7}", value) is not None,
@@ -35,6 +45,11 @@ NAMES = {
     "parking_lots_name_key": "the account has a parking lot of this name already: take another",
     "pages_name_key": "the account has a page of this name already: take another",
     "conference_pins_key": "the conference has this PIN already: set another with set_conference_pin()",
+    "recordings_pkey": "the node has told of this recording already",
+}
+CHECKS = {
+    "recordings_asked": "who asked for the removal is known when, and only then",
+    "recordings_removed": "a recording that was removed was so at some time and for a reason",
 }
 # (the row names something missing, something still names the row)
 REFERENCES = {

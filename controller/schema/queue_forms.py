@@ -74,7 +74,8 @@ TABLES: dict[str, Spec] = {
         | {"service_level_s": "seconds_range", "batch_first_percent": "percent", "batch_first_min": "thousand"}
         | {"batch_second_percent": "percent or none", "batch_wait_s": "seconds_range"}
         | {"alert_limit": "thousand", "alert_pace_ms": "pace", "callback": "bool", "rejoin_s": "wrap up"}
-        | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form", "required_skills": "skills"},
+        | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form", "required_skills": "skills"}
+        | {"record": "record"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
     ),
     "queue_members": (

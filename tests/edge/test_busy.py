@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.edge.conftest import DOMAIN, Make
+from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
 from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, dp, hang_up
@@ -124,6 +124,26 @@ def test_who_does_not_want_to_be_disturbed_is_asked_of_the_media_node(
     with pytest.raises(TimeoutError):
         called.expect("INVITE", 0.5)
     edge.drop("dnd", "acme/lobby")
+    invite = caller.invite(f"sip:{dialled}@{DOMAIN}")
+    called.answer(called.expect("INVITE"), 603)
+    assert caller.final(invite).status == 603
+    called.register(expires=0)
+
+
+@pytest.mark.parametrize("recorded", ["desk1", "lobby"], ids=["who calls", "who is called"])
+@pytest.mark.parametrize("dialled", ["103", "lobby"])
+def test_a_call_of_somebody_who_is_recorded_passes_a_media_node(
+    make: Make, edge: Edge, media: Endpoint, dialled: str, recorded: str
+) -> None:
+    caller, called = make("desk1", 66), make("lobby", 67)
+    called.register()
+    edge.put("credential", f"{recorded}@{DOMAIN}", f"{credential(recorded)};tape=1")
+    try:
+        invite = caller.invite(f"sip:{dialled}@{DOMAIN}")
+        media.answer(media.expect("INVITE"), 486)
+        assert caller.final(invite).status == 486
+    finally:
+        edge.put("credential", f"{recorded}@{DOMAIN}", credential(recorded))
     invite = caller.invite(f"sip:{dialled}@{DOMAIN}")
     called.answer(called.expect("INVITE"), 603)
     assert caller.final(invite).status == 603

@@ -13,6 +13,7 @@ from tests.media.decided import DECIDED, Agi
 from tests.media.features import FEATURES
 from tests.media.node import MediaNode, image
 from tests.media.peer import Edge
+from tests.media.recorded import RECORDED
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,7 @@ def the_edge(media: MediaNode) -> Edge:
             **dialplan.account_dialplan(company.SMALL, system),
             **dialplan.account_dialplan(with_identities(DECIDED), system),
             **dialplan.account_dialplan(FEATURES, system),
+            **dialplan.account_dialplan(RECORDED, system),
         },
         {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},
         dialplan_shared.media_files(system),

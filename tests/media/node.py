@@ -116,8 +116,9 @@ class MediaNode:
         docker(
             "run", "-d", "--name", self.name, "--network", self.name, "--ip", self.address,
             "-v", f"{self.etc}:/etc/asterisk:ro", "-v", f"{self.state}:/var/lib/dialplane",
-            "-v", f"{self.spool}:/var/spool/dialplane/calls", "--entrypoint", "asterisk", self.image,
-            "-f", "-U", "asterisk", "-C", "/etc/asterisk/asterisk.conf",
+            "-v", f"{self.spool}:/var/spool/dialplane/calls", "--entrypoint", "sh", self.image,
+            # As the units and the container of the stack start it.
+            "-c", "umask 007 && exec asterisk -f -U asterisk -C /etc/asterisk/asterisk.conf",
         )  # fmt: skip
         while time.monotonic() < begin + START_LIMIT_S:
             if "fully booted" in self.cli("core waitfullybooted"):
@@ -148,7 +149,13 @@ class MediaNode:
     def events(self) -> list[dict[str, str]]:
         """Call events written so far."""
         path = self.spool / "media.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        try:
+            text = path.read_text()
+        except PermissionError:  # its owner is Asterisk's user
+            text = self.sh("cat /var/spool/dialplane/calls/media.jsonl")
+        return [json.loads(line) for line in text.splitlines()]
 
     def remove(self) -> None:
         for arguments in (("rm", "-f", self.name), ("network", "rm", self.name)):

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 LIMIT_S = 30.0
 PCMA_SILENCE = b"\xd5" * 160
+VOICE = bytes((0x34, 0xB4) * 80)
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ class Audio:
         self.received = 0
         self.loud = 0
         self.events: list[int] = []
+        self.voice = VOICE
         self._target: tuple[str, int] | None = None
         self._stop = threading.Event()
         self.digits: queue.Queue[str] = queue.Queue()
@@ -116,7 +118,6 @@ class Audio:
 
     def _send(self) -> None:
         sequence = stamp = 0
-        voice = bytes((0x34, 0xB4) * 80)
         due = time.monotonic()
         while not self._stop.is_set():
             target = self._target
@@ -134,7 +135,7 @@ class Audio:
                 due = time.monotonic()
                 continue
             # loud and still by turns, so silence detection hears speech
-            self._packet(target, 8, sequence, stamp, voice if (sequence // 25) % 3 else PCMA_SILENCE)
+            self._packet(target, 8, sequence, stamp, self.voice if (sequence // 25) % 3 else PCMA_SILENCE)
             sequence, stamp, due = sequence + 1, stamp + 160, due + 0.02
             time.sleep(max(0.0, due - time.monotonic()))
 

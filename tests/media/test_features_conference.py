@@ -162,8 +162,8 @@ def test_a_recorded_conference_says_so_and_leaves_a_file_for_asterisk_alone(
     members(media, "taped", 0)
     path = f"/var/spool/asterisk/monitor/feat-1/taped-call-{first.call_id}.wav"
     said = [one for leg in (first, second) for one in told(media, leg) if one.startswith("dp.record ")]
-    assert said == [f"dp.record {path}"]
-    until(lambda: media.sh(f"stat -c '%a %U' {path}").split() == ["600", "asterisk"], 20)
+    assert said == [f"dp.record {path} conference taped"]
+    until(lambda: media.sh(f"stat -c '%a %U' {path}").split() == ["660", "asterisk"], 20)
     assert int(media.sh(f"stat -c %s {path}")) > 10_000
 
 
