@@ -1,8 +1,8 @@
 """The resident controller: one active, others standing by. Every cycle ends in one sentence.
 
 What it does: publishes safe plans by itself when told to (`--auto`), ends what is over (blocks, overrides, do not
-disturb), and says what is pending. Calls and nodes do not need it: with the controller away, rows wait and everything
-else goes on.
+disturb), removes rows of logs that were kept long enough, and says what is pending. Calls and nodes do not need it:
+with the controller away, rows wait and everything else goes on.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ log = logging.getLogger("dialplane.controller")
 ACTIVE_LOCK = "SELECT pg_try_advisory_lock(hashtext('dialplane.controller'))"
 STANDBY_S = 2.0
 TICK_S = 5.0
+# How often it looks for old rows, and how many of each table it removes at once.
+FORGET_S = 600.0
+FORGET_ROWS = 5_000
 RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -58,7 +61,10 @@ def _active(
     log.info("active; safe plans are %s", "published by themselves" if auto else "left for `dialplane apply`")
     listener.execute("LISTEN dialplane_change")
     last = ""
+    forget_at = time.monotonic()
     while not stop():
+        if time.monotonic() >= forget_at and not forget(worker):
+            forget_at = time.monotonic() + FORGET_S
         sentence = cycle(worker, auto=auto)
         if sentence != last:
             log.info("%s", sentence)
@@ -78,6 +84,16 @@ def cycle(connection: Connection[Any], *, auto: bool) -> str:
     except StalePlan as error:
         sentence = f"somebody else published: {error}"
     return f"{released}; {sentence}" if released else sentence
+
+
+def forget(connection: Connection[Any], rows: int = FORGET_ROWS) -> bool:
+    """Remove rows that were kept long enough, so many of each table; True: there may be more."""
+    removed = connection.execute("SELECT what, removed FROM control.forget(%s)", (rows,)).fetchall()
+    connection.commit()
+    for what, count in removed:
+        if count:
+            log.info("%d old rows of %s removed", count, what)
+    return any(count == rows for _, count in removed)
 
 
 def _act(connection: Connection[Any], plan: Plan, *, auto: bool) -> str:

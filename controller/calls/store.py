@@ -107,10 +107,19 @@ async def _fold_all(connection: Connection, calls: set[str]) -> set[str]:
             "SELECT pg_advisory_xact_lock(hashtext('dialplane.call'), hashtext(%s))", (call,)
         )
         record = fold(call, await facts_of(connection, call))
-        if record is not None:
+        if record is not None and not await _forgotten(connection, record):
             await _write(connection, record)
             written.add(call)
     return written
+
+
+async def _forgotten(connection: Connection, record: Record) -> bool:
+    """Whether the beginning of the call is not among its events any more (control.forget): its record stays."""
+    rows = await connection.execute(
+        "SELECT FROM control.call_records WHERE call_id = %s AND complete AND started_at < %s",
+        (record.call_id, record.started_at),
+    )
+    return await rows.fetchone() is not None
 
 
 async def facts_of(connection: Connection, call: str) -> list[Fact]:

@@ -141,4 +141,23 @@ def _held(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding(name, f"held back by rollback {revision}", "correct its rows, then dialplane apply")
 
 
-_CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (_nodes, _agi, _rows, _waiting, _held)
+def _kept(connection: Connection[Any]) -> Iterator[Finding]:
+    """Logs that grow: how long they are kept, and whether somebody removes what is older."""
+    for what, days, oldest, overdue in connection.execute(
+        """SELECT what, days, oldest, oldest < now() - make_interval(days => days + 2)
+             FROM control.retention ORDER BY what"""
+    ):
+        found = f"kept {f'{days} days' if days else 'forever'}"
+        if oldest:
+            found += f", the oldest row is of {oldest:%Y-%m-%d}"
+        yield Finding(f"log {what}", found, "start the controller: it removes old rows" if overdue else "")
+
+
+_CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
+    _nodes,
+    _agi,
+    _rows,
+    _waiting,
+    _held,
+    _kept,
+)

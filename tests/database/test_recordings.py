@@ -139,7 +139,10 @@ def test_an_account_that_records_nothing_has_no_such_lines(rows: Rows) -> None:
         ("UPDATE policy_rules SET set_record = 'on_demand'", "choose always or never"),
         ("UPDATE accounts SET recordings_keep_days = 0", "keep recordings 1 to 3650 days"),
         ("UPDATE accounts SET record_announcement = '../etc/passwd'", "name of a sound"),
-        ("UPDATE settings SET value = 'long' WHERE name = 'recordings_keep_days'", "1 to 3650 days"),
+        (
+            "UPDATE settings SET value = 'long' WHERE name = 'recordings_keep_days'",
+            "1 to 3650 days, or forever",
+        ),
         ("UPDATE settings SET value = '3651' WHERE name = 'recordings_keep_days'", "1 to 3650 days"),
     ],
 )

@@ -13,10 +13,10 @@ COMMENT ON CONSTRAINT accounts_recordings_keep_days ON public.accounts IS
     'keep recordings 1 to 3650 days, or set nothing for the setting recordings_keep_days';
 
 ALTER TABLE public.settings ADD CONSTRAINT settings_keep_days CHECK (
-    name !~ '_keep_days$' OR value ~ '^[1-9][0-9]{0,2}$|^[1-2][0-9]{3}$|^3[0-5][0-9]{2}$|^36[0-4][0-9]$|^3650$'
+    name !~ '_keep_days$' OR value ~ '^[1-9][0-9]{0,2}$|^[1-2][0-9]{3}$|^3[0-5][0-9]{2}$|^36[0-4][0-9]$|^3650$|^forever$'
 );
 COMMENT ON CONSTRAINT settings_keep_days ON public.settings IS
-    'write 1 to 3650 days, or delete the setting for its default';
+    'write 1 to 3650 days, or forever, or delete the setting for its default';
 COMMENT ON COLUMN public.settings.name IS
     'Name of the setting. zone: internal DNS zone between edges and media nodes; recordings_keep_days: recordings of accounts '
     'that say nothing of their own are removed after so many days.';
@@ -96,7 +96,7 @@ SELECT r.node, r.path, r.began_at, r.asked_at,
 FROM control.recordings AS r
 LEFT JOIN public.accounts AS a ON a.name = r.account
 LEFT JOIN public.settings AS s ON s.name = 'recordings_keep_days'
-CROSS JOIN LATERAL (SELECT coalesce(a.recordings_keep_days, s.value::integer) AS days) AS k
+CROSS JOIN LATERAL (SELECT coalesce(a.recordings_keep_days, nullif(s.value, 'forever')::integer) AS days) AS k
 WHERE r.removed_at IS NULL
     AND (r.asked_at IS NOT NULL OR r.began_at < clock_timestamp() - make_interval(days => k.days));
 COMMENT ON VIEW control.recordings_due IS
