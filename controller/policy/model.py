@@ -215,7 +215,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group. `ring_s`: how long the whole group rings; `step_s`: each member, where one rings after the other;
-    `one_call`: busy while another call rings in it; `notices`: one of NOTICES; `record`: always, on_demand, or empty."""
+    `one_call`: busy while another call rings in it; `notices`: one of NOTICES; `record`: always, on_demand, or none."""
 
     name: str
     strategy: str = "all"
