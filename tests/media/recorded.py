@@ -51,7 +51,7 @@ RECORDED = Account(
     groups=(
         Group(
             "sales-1", "Sales", "all", 20, 20, False, False, False, None, None, BUSY, HANGUP, HANGUP,
-            (GroupMember(user="never"), GroupMember(user="other", delay_s=1)), "always",
+            (GroupMember(user="never"), GroupMember(user="other", delay_s=1)), record="always",
         ),
     ),
     record_announcement=ANNOUNCEMENT,
