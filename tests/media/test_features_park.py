@@ -88,6 +88,32 @@ def test_a_phone_transfers_its_call_there(edge: Edge, media: MediaNode) -> None:
     caller.bye()
 
 
+def test_an_attended_transfer_puts_the_other_call_into_the_slot(edge: Edge, media: MediaNode) -> None:
+    """Who parks hears the slot, and is out; what waits at home is the same leg all the time."""
+    edge.answers = {"f4": "answer", "700": "ring"}
+    caller = edge.call("104", **phone("hal"))
+    caller.wait("200")
+    called = edge.leg_to("f4")
+    called.hear(10)
+    consult = edge.call("700", **phone("ida"))
+    away = edge.leg_to("700")
+    assert away.invite
+    assert away.invite.get("x-dp-device") == "f4@feat.example"
+    home = parked(edge, media, "700", "701", "f4@feat.example", **IDA)
+    edge.answer(away)
+    consult.wait("200")
+    consult.hear(10)
+    tags = [part.split("tag=")[1] for part in (consult.remote, consult.local)]
+    replaces = f"{consult.call_id}%3Bto-tag%3D{tags[0]}%3Bfrom-tag%3D{tags[1]}"
+    called.send("REFER", f"Refer-To: <sip:700@feat.example?Replaces={replaces}>")
+    until(lambda: any(one.method == "BYE" for one in (*called.requests, *consult.requests)), 20)
+    heard_by_each_other(caller, away)
+    assert not [one for one in (*away.requests, *home.requests) if one.method == "BYE"]
+    caller.bye()
+    away.wait("BYE")
+    home.bye()
+
+
 def test_who_transferred_is_called_and_told_the_slot(edge: Edge, media: MediaNode) -> None:
     edge.answers = {"f2": "answer"}
     leg = parked(edge, media, "700", "701", "f2@feat.example", **FAY, **BY_GUS)
