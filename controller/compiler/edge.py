@@ -46,9 +46,11 @@ def account_entries(account: Account) -> Iterator[Entry]:
         if account.lamps and one.kind == "user" and one.user in enabled_users
     }
     watched = set(lamps.values())
-    for extension_watched, user in lamps.items():
+    # No user's name begins with a star.
+    slots = {slot: f"*{slot}" for lot in account.parking_lots for slot in lot.numbers if account.lamps}
+    for dialled, whose in (lamps | slots).items():
         for domain in account.domains:
-            yield entry("lamp", f"{extension_watched}@{domain}", f"{name}/{user}")
+            yield entry("lamp", f"{dialled}@{domain}", f"{name}/{whose}")
     # Their calls pass a media node, which can record them.
     recorded = {user.name for user in account.users if user.record != "never"}
     devices_of: dict[str, list[Device]] = {}

@@ -26,7 +26,7 @@ class _Room(NamedTuple):
 
 
 class _Park(NamedTuple):
-    """What is dialled to park or to have a parked call, and its parking lot."""
+    """What is dialled to park or to have a parked call, and its parking lot. `flags`: l phones may watch slots."""
 
     extension: Raw
     lot: Raw
@@ -35,6 +35,7 @@ class _Park(NamedTuple):
     wait_s: int
     return_s: int
     on_timeout: Raw
+    flags: str
 
 
 class _Page(NamedTuple):
@@ -61,7 +62,7 @@ def render_features(account: Account) -> str:
     pickups = [name(one.extension) for one in account.extensions if one.kind == "pickup"]
     lots = {one.name: one for one in account.parking_lots}
     parks = [
-        _park(one.extension, lots[one.target])
+        _park(one.extension, lots[one.target], account)
         for one in account.extensions
         if one.kind == "park" and one.target
     ]
@@ -80,7 +81,7 @@ def render_features(account: Account) -> str:
             "conferences": conferences,
             "pickups": pickups,
             "parks": parks,
-            "slots": [_park(slot, lot) for lot in account.parking_lots for slot in lot.numbers],
+            "slots": [_park(slot, lot, account) for lot in account.parking_lots for slot in lot.numbers],
             "pages": paged,
             "pagers": [
                 (name(data_key(one.name)), name(data_key(member.user)))
@@ -93,7 +94,7 @@ def render_features(account: Account) -> str:
     )
 
 
-def _park(extension: str, lot: ParkingLot) -> _Park:
+def _park(extension: str, lot: ParkingLot, account: Account) -> _Park:
     return _Park(
         name(extension),
         name(lot.name),
@@ -102,6 +103,7 @@ def _park(extension: str, lot: ParkingLot) -> _Park:
         lot.wait_s,
         lot.return_s,
         name(str(lot.on_timeout)),
+        "l" * account.lamps,
     )
 
 

@@ -224,7 +224,7 @@ class Walk:
         self._event("dp.pickup", wanted or "any")
 
     def _park(self, extension: str, one: Application, *_: list[Application]) -> None:
-        _extension, lot, first, slots, wait_s, return_s, then = one.arguments
+        _extension, lot, first, slots, wait_s, return_s, then, *_lamps = one.arguments
         last = int(first) + int(slots) - 1
         self._say(
             f"park in {lot}, the first free one of slots {first} to {last}, at the account's home node",

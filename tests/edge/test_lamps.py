@@ -197,6 +197,33 @@ def test_both_ends_of_a_straight_call(make: Make, edge: Edge, watch: Watch) -> N
     lobby.register(expires=0)
 
 
+def test_a_slot_in_which_a_call_waits(make: Make, media: Endpoint, edge: Edge) -> None:
+    """The media node says so, and for how long at most: its own end cannot be told."""
+    edge.put("lamp", f"701@{DOMAIN}", "acme/*701")
+    one = Watch(make("lobby", 70), f"sip:701@{DOMAIN}")
+    one.subscribe()
+    assert one.notified() == ("active", "terminated")
+
+    def tell(seconds: int, account: str = "acme") -> None:
+        media.send(
+            "MESSAGE", f"sip:701.{account}@lamp.dialplane.internal", body=str(seconds),
+            headers=(("Content-Type", "text/plain"),), contact=False,
+        )  # fmt: skip
+        media.expect(200)
+
+    tell(60)
+    assert one.notified() == ("active", "confirmed")
+    tell(0, "small")
+    assert one.quiet()
+    tell(0)
+    assert one.notified() == ("active", "terminated")
+    tell(1)
+    assert one.notified() == ("active", "confirmed")
+    assert one.notified() == ("active", "terminated")
+    one.subscribe(0)
+    one.notified()
+
+
 def test_asked_again_it_says_the_state_again(watch: Watch) -> None:
     tag = watch.remote
     assert watch.subscribe(600)["Expires"] == "600"

@@ -43,7 +43,7 @@ SPEAKERS = tuple(f"loudspeaker-on-the-wall-{number:02}" for number in range(60))
 PEOPLE = {"fay": "f1", "gus": "f2", "hal": "f3", "ida": "f4"}
 FEATURES = Account(
     name="feat-1", display_name="Features", cluster="c1", country="DE", language="en", status="active", call_limit=None,
-    caller_id="+4930777000", domains=("feat.example",),
+    caller_id="+4930777000", domains=("feat.example",), lamps=True,
     users=tuple(map(_person, PEOPLE)),
     devices=(
         *(

@@ -25,6 +25,16 @@ def parked(edge: Edge, media: MediaNode, called: str, slot: str, by: str, **who:
     return leg
 
 
+def lamps(edge: Edge, *said: tuple[str, str]) -> None:
+    """What the edge was told last of slots, in order: slot and seconds."""
+
+    def told_last() -> list[tuple[str, str]]:
+        messages = [one for one in edge.others if one.method == "MESSAGE"]
+        return [(one.user.partition(".")[0], one.body.strip()) for one in messages][-len(said) :]
+
+    until(lambda: told_last() == list(said), 20)
+
+
 def heard_by_each_other(*legs: Leg) -> None:
     for leg in legs:
         loud(leg)
@@ -38,6 +48,7 @@ def test_a_call_waits_with_music_until_somebody_dials_the_slot(edge: Edge, media
     taker.wait("200")
     until(lambda: "dp.unpark 701" in told(media, taker))
     heard_by_each_other(taker, first)
+    lamps(edge, ("701", "630"), ("702", "630"), ("701", "0"))
     # Its slot is free again.
     third = parked(edge, media, "700", "701", "f4@feat.example", **IDA)
     taker.bye()
@@ -49,6 +60,8 @@ def test_a_call_waits_with_music_until_somebody_dials_the_slot(edge: Edge, media
 def test_who_is_parked_hangs_up(edge: Edge, media: MediaNode) -> None:
     leg = parked(edge, media, "700", "701", "f1@feat.example", **FAY)
     leg.bye()
+    lamps(edge, ("701", "630"), ("701", "0"))
+    assert edge.others[-1].start == "MESSAGE sip:701.feat-1@lamp.dialplane.internal SIP/2.0"
     until(lambda: "PJSIP/" not in media.cli("core show channels concise"), 20)
     taker = edge.call("701", **HAL)
     taker.wait("200")

@@ -51,8 +51,8 @@ def test_who_can_pick_up_has_no_calls_straight_from_phone_to_phone() -> None:
 
 
 def test_a_parking_lot_and_each_of_its_slots() -> None:
-    assert LINES["account-feat-1/700"] == "Gosub(dp-park,s,1(700,desk,701,2,600,30,hangup))"
-    assert LINES["account-feat-1/702"] == "Gosub(dp-unpark,s,1(702,desk,702,1,600,30,hangup))"
+    assert LINES["account-feat-1/700"] == "Gosub(dp-park,s,1(700,desk,701,2,600,30,hangup,l))"
+    assert LINES["account-feat-1/702"] == "Gosub(dp-unpark,s,1(702,desk,702,1,600,30,hangup,l))"
     assert "account-feat-1/703" not in LINES
 
 
@@ -138,4 +138,6 @@ def test_lamps_are_of_users_with_an_extension_where_the_account_wants_them() -> 
         watched = {one.address.key: one.value for one in entries if one.address.table == "lamp"}
         counted = [one.value for one in entries if one.value.endswith(";lamp=1")]
         assert watched.get("101@feat.example") == ("feat-1/fay" if lamps else None)
-        assert len(watched) == len(counted) == (4 if lamps else 0)
+        assert watched.get("702@feat.example") == ("feat-1/*702" if lamps else None)
+        # Four users, three slots.
+        assert (len(counted), len(watched)) == ((4, 7) if lamps else (0, 0))
