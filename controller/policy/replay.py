@@ -165,6 +165,15 @@ def _by_name(leg: media.Leg, entries: Entries) -> str:
     return f"{aor} {user[1] if user else ''}"
 
 
+def _not_known(group: model.Group) -> str:
+    """Why nobody knows who would have rung in the group; empty: it is known."""
+    if group.one_call:
+        return f"group {group.name} takes one call at a time: whether another one rang is not recorded"
+    if any(member.joins for member in group.members):
+        return f"members of group {group.name} join by registering: who was registered is not recorded"
+    return ""
+
+
 class _Over(Exception):
     """The walk ends: the call was over, something differs, or is not known."""
 
@@ -272,6 +281,9 @@ class _Again(Follower):
                 raise _Over
         group = account.groups.get(name) if kind == "group" else None
         if group is not None:
+            self._unknown = _not_known(group)
+            if self._unknown:
+                raise _Over
             turn = self._turn(group, account)
             turns = {**account.live.turns, name: turn}
             self._snapshot = replace(account, live=replace(account.live, turns=turns))

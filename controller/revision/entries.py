@@ -90,7 +90,8 @@ class Published:
         turns = {
             group: policy.Turn.of(memory) for group, memory in self._connection.execute(_TURNS, (account,))
         }
-        ringing = frozenset(group for (group,) in self._connection.execute(_RINGING, (account,)))
+        rings = self._connection.execute(_RINGING, (account,)).fetchall() if self._at is None else ()
+        ringing = frozenset(group for (group,) in rings)
         return replace(found, live=replace(found.live, registered=registered, turns=turns, ringing=ringing))
 
     def _value(self, kind: str, scopes: list[str], table: str, key: str) -> str | None:

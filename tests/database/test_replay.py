@@ -224,6 +224,28 @@ def test_what_was_not_recorded_is_not_known(company: str, condition: str, values
         assert why in one.verdict.why
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE groups SET one_call = true", "takes one call at a time"),
+        ("UPDATE group_members SET joins = true WHERE user_id IS NOT NULL", "join by registering"),
+    ],
+)
+def test_who_rings_in_a_group_that_asks_for_the_moment_is_not_known(
+    company: str, change: str, why: str
+) -> None:
+    with psycopg.connect(company) as connection:
+        record(connection, [*TO_SALES, ANSWERED])
+        assert [one[0] for one in replayed(connection)] == ["same"]
+        connection.execute(change.encode())
+        connection.commit()
+        (one,) = replay.run(
+            connection, account=None, since=DAY - timedelta(days=1), until=DAY + timedelta(days=1)
+        )
+        assert one.verdict.verdict == "unknown"
+        assert why in one.verdict.why
+
+
 def test_a_call_that_no_server_decided_is_not_known(company: str) -> None:
     with psycopg.connect(company) as connection:
         record(
