@@ -4,9 +4,10 @@
         depth,extension)
 
 sets DP_STEP_1..n, DP_WHY_1..m with DP_WHYS = m, and DP_STEPS = n last: DP_STEPS stands only when the rest does. n = 0:
-nothing is decided, DP_WHY says why. Also `/answered,group,name,account,call id,leg,caller,caller's user` (a leg
+nothing is decided, DP_WHY says why. Also `/answered,group,name,account,call id,leg,caller,caller's user,device` (a leg
 answered: what least_recent and fewest_calls go by) and `/missed` with the same and no leg: the group may take the next
-call, and its members are told, by a row and by DP_TEXT for the phones DP_PHONES_1..n, n = DP_PHONES;
+call, and its members are told, by a row and by DP_TEXT for the phones DP_PHONES_1..n, n = DP_PHONES; `/called` and
+`/unanswered`, of a member who called the number `leg` in the group's name: they are told as well;
 `/membership,group,name,account,call id,user,device` (the caller leaves a group, or joins it again; sets DP_MEMBER); and
 `/ping` (sets DP_PONG, or DP_WHY).
 """
@@ -90,6 +91,8 @@ class App:
             "decide": self._decide,
             "answered": self._told,
             "missed": self._told,
+            "called": self._told,
+            "unanswered": self._told,
             "membership": self._membership,
             "ping": self._ping,
         }
@@ -149,21 +152,22 @@ class App:
         return await self._live.turned(call.account, call.name, with_memory)
 
     async def _told(self, session: Exchange, request: Request) -> None:
-        """What became of a call to a group: `leg` answered, or nobody did. No call waits for this."""
-        kind, name, account, call_id, leg, caller, user = (*request.arguments, *[""] * 7)[:7]
+        """What became of a call to a group, or in its name. No call waits for this."""
+        kind, name, account, call_id, *said = (*request.arguments, *[""] * 8)[:8]
+        call = notices.Call(request.script, *said)
         held = await self._entries.account(account)
         group = held.snapshot.groups.get(name) if kind == "group" else None
         commands: list[Command] = []
         if group is not None:
-            if group.one_call:
+            if group.one_call and call.outcome in ("answered", "missed"):
                 await self._live.release(account, name, call_id)
-            notice = notices.notice(group, held.snapshot, leg, caller, user)
+            notice = notices.notice(group, held.snapshot, call)
             if notice and group.notices != "none":
                 await self._live.tell(account, name, call_id, notice)
             if notice and group.notices == "phones":
                 commands = list(_messages(notice))
-            if leg and group.strategy in _MEMORY:
-                await self._remember(group, held, account, leg)
+            if call.outcome == "answered" and group.strategy in _MEMORY:
+                await self._remember(group, held, account, call.leg)
         await session.finish([*commands, _set("DP_NOTED", "1")])
 
     async def _membership(self, session: Exchange, request: Request) -> None:

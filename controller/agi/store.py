@@ -46,8 +46,8 @@ ON CONFLICT (account, group_name) DO UPDATE SET call_id = excluded.call_id, unti
 RETURNING 1"""
 _RELEASE = "DELETE FROM control.group_calls WHERE account = %s AND group_name = %s AND call_id = %s"
 _TELL = """
-INSERT INTO control.group_notices (account, group_name, call_id, outcome, member, caller, caller_user)
-VALUES (%s, %s, %s, %s, nullif(%s, ''), nullif(%s, ''), nullif(%s, ''))"""
+INSERT INTO control.group_notices (account, group_name, call_id, outcome, member, caller, caller_user, called)
+VALUES (%s, %s, %s, %s, nullif(%s, ''), nullif(%s, ''), nullif(%s, ''), nullif(%s, ''))"""
 _MEMBERSHIP = "SELECT control.change_membership(%s, %s, %s, %s)"
 # A device that nobody ever saw has no row. Where an edge cannot be asked, only what other edges know of it counts.
 _REGISTERED = """
@@ -147,7 +147,7 @@ class Store:
 
     async def tell(self, account: str, group: str, call_id: str, notice: Notice) -> None:
         """A row of control.group_notices."""
-        values = (account, group, call_id, *notice[:4])
+        values = (account, group, call_id, *notice[:5])
         await self._ask(lambda connection: connection.execute(_TELL, values))
 
     async def membership(self, account: str, group: str, user: str, device: str) -> str:

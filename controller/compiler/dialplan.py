@@ -177,6 +177,7 @@ def render_account(account: Account, system: System) -> str:
                 for one in account.groups
                 if _is_told(one) or one.identity
             ],
+            "identities": _identities(account.groups),
             "groups": [_group(one, ringing, account) for one in account.groups],
             "policies": [
                 (_key(one.name), name(one.name), _step(one.otherwise, "")) for one in account.policies
@@ -258,6 +259,15 @@ def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Gr
         _step(group.on_nobody, ""),
         _recorded(group.record),
     )
+
+
+def _identities(groups: Iterable[Group]) -> list[tuple[Raw, Raw]]:
+    """Numbers that outgoing members show -> the group whose members are told of such calls, the first by name."""
+    found: dict[str, str] = {}
+    for group in sorted(groups, key=lambda one: one.name):
+        if group.identity and group.notices != "none" and any(one.outgoing for one in group.members):
+            found.setdefault(group.identity, group.name)
+    return [(name(number), name(group)) for number, group in found.items()]
 
 
 def _is_told(group: Group) -> bool:

@@ -1,15 +1,29 @@
-"""What the members of a group are told of a call to it that was answered or missed. Pure."""
+"""What the members of a group are told of calls to it, and of calls that one of them makes in its name. Pure."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from controller.policy import groups
-from controller.policy.model import Group, Snapshot
+from controller.policy.model import Group, Member, Snapshot
+
+
+class Call(NamedTuple):
+    """What became of a call. `outcome`: answered, missed; called, unanswered: by a member, to an outside number.
+
+    `leg`: AOR or number that answered, or the number that was called. `caller`: number shown; `user`, `device`: who
+    called, if it was one of ours.
+    """
+
+    outcome: str
+    leg: str = ""
+    caller: str = ""
+    user: str = ""
+    device: str = ""
 
 
 class Notice(NamedTuple):
-    """`member` answered; empty: the call was missed. `caller`: number shown, `caller_user`: if it was one of ours.
+    """`member`: who answered, or called outside, `called`.
 
     `phones`: AORs of the members that are told of it: not who answered or called, who is away or must not be disturbed.
     """
@@ -18,37 +32,55 @@ class Notice(NamedTuple):
     member: str
     caller: str
     caller_user: str
+    called: str
     text: str
     phones: tuple[str, ...]
 
 
-def notice(group: Group, snapshot: Snapshot, leg: str, caller: str, caller_user: str) -> Notice | None:
-    """Of a call that `leg` (AOR or number) answered; empty: nobody did. None: the leg is no member's."""
-    member = groups.member_of(group, snapshot, leg) if leg else None
-    if leg and member is None:
+def notice(group: Group, snapshot: Snapshot, call: Call) -> Notice | None:
+    """None: who answered, or called, is no member."""
+    outgoing = call.outcome in ("called", "unanswered")
+    member = None
+    if outgoing:
+        member = next((one for one in group.members if _is(one, call)), None)
+    elif call.leg:
+        member = groups.member_of(group, snapshot, call.leg)
+    if member is None and call.outcome != "missed":
         return None
-    who = _called(snapshot, caller_user) or caller or "anonymous"
-    what = f"{who} answered by {_called(snapshot, member.key)}" if member else f"missed call of {who}"
-    text = f"{group.name}: {what}"
-    silent = {member.key if member else "", caller_user}
+    key = member.key if member else ""
+    who, caller = _named(snapshot, key), _named(snapshot, call.user) or call.caller or "anonymous"
+    text = {
+        "answered": f"{caller} answered by {who}",
+        "missed": f"missed call of {caller}",
+        "called": f"{who} called {call.leg}",
+        "unanswered": f"{who} called {call.leg}: no answer",
+    }[call.outcome]
     phones = {
         leg.address: None
         for one in group.members
-        if one.key not in silent and not groups.out_of_reach(group, one, snapshot)
+        if one.key != key and not _is(one, call) and not groups.out_of_reach(group, one, snapshot)
         for leg in groups.legs(one, snapshot)
         if "@" in leg.address
     }
     return Notice(
-        "answered" if member else "missed",
-        member.key if member else "",
-        caller,
-        caller_user,
-        text,
+        call.outcome,
+        key,
+        "" if outgoing else call.caller,
+        "" if outgoing else call.user,
+        call.leg if outgoing else "",
+        f"{group.name}: {text}",
         tuple(phones),
     )
 
 
-def _called(snapshot: Snapshot, key: str) -> str:
+def _is(member: Member, call: Call) -> bool:
+    """Whether the member is who called."""
+    return bool(member.user and member.user == call.user) or bool(
+        member.device and member.device == call.device
+    )
+
+
+def _named(snapshot: Snapshot, key: str) -> str:
     """A user by its name for people."""
     user = snapshot.users.get(key)
     return user.name or key if user else key

@@ -121,17 +121,21 @@ async def test_a_notice_is_a_row_and_is_told_to_clients(agent: str, database: st
             " VALUES ('acme', 'sales', 'old', now() - interval '31 days', 'missed')"
         )
         async with connected(agent) as store:
-            await store.tell("acme", "sales", "id", Notice("answered", "bob", "+4930", "", "text", ("x@y",)))
-            await store.tell("acme", "sales", "id", Notice("missed", "", "", "carol", "text", ()))
+            await store.tell(
+                "acme", "sales", "id", Notice("answered", "bob", "+4930", "", "", "text", ("x@y",))
+            )
+            await store.tell("acme", "sales", "id", Notice("missed", "", "", "carol", "", "text", ()))
+            await store.tell("acme", "sales", "id", Notice("called", "bob", "", "", "+4940", "text", ()))
         rows = connection.execute(
-            "SELECT id, call_id, outcome, member, caller, caller_user FROM control.group_notices ORDER BY id"
+            "SELECT id, call_id, outcome, member, caller, caller_user, called FROM control.group_notices ORDER BY id"
         ).fetchall()
         assert [row[1:] for row in rows] == [
-            ("id", "answered", "bob", "+4930", None),
-            ("id", "missed", None, None, "carol"),
+            ("id", "answered", "bob", "+4930", None, None),
+            ("id", "missed", None, None, "carol", None),
+            ("id", "called", "bob", None, None, "+4940"),
         ]
-        told = [note.payload for note in connection.notifies(timeout=10, stop_after=3)]
-        assert told[-2:] == [f"acme/sales/{row[0]}" for row in rows]
+        told = [note.payload for note in connection.notifies(timeout=10, stop_after=4)]
+        assert told[-3:] == [f"acme/sales/{row[0]}" for row in rows]
 
 
 async def test_a_member_leaves_and_joins_at_commit(agent: str, database: str) -> None:

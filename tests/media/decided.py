@@ -129,7 +129,7 @@ while True:
 """
 
 
-_TOLD = ("answered", "missed")
+_TOLD = ("answered", "missed", "called", "unanswered")
 
 
 class Agi:
@@ -184,7 +184,7 @@ class Agi:
     def told(self) -> list[tuple[str, list[str]]]:
         """What the server heard of calls to groups: script, and what follows kind, group and account."""
         return [
-            (one["agi_network_script"], [one.get(f"agi_arg_{place}", "") for place in range(4, 8)])
+            (one["agi_network_script"], [one.get(f"agi_arg_{place}", "") for place in range(4, 9)])
             for one in self._heard()
             if one["agi_network_script"] in _TOLD
         ]

@@ -127,7 +127,7 @@ def test_who_answered_is_told_to_the_server_of_a_group_that_remembers(
     leg = call(edge, "600")
     leg.wait("200")
     until(lambda: bool(agi.told()))
-    assert agi.told() == [("answered", [f"call-{leg.call_id}", answered, "101", "ann"])]
+    assert agi.told() == [("answered", [f"call-{leg.call_id}", answered, "101", "ann", P1])]
     assert f'dp.answered {{"extra":"{answered}"}}' in decisions(media, leg)
     leg.hear(20)
     leg.bye()

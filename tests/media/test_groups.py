@@ -87,7 +87,7 @@ def test_the_server_hears_who_answered_and_whom(edge: Edge, agi: Agi) -> None:
     leg.hear(20)
     leg.bye()
     edge.leg_to("p3").wait("BYE")
-    assert agi.told() == [("answered", [f"call-{leg.call_id}", P3, "103", "carl"])]
+    assert agi.told() == [("answered", [f"call-{leg.call_id}", P3, "103", "carl", "p4@decided.example"])]
 
 
 def test_the_server_hears_that_the_caller_gave_up(edge: Edge, agi: Agi, media: MediaNode) -> None:
@@ -99,7 +99,7 @@ def test_the_server_hears_that_the_caller_gave_up(edge: Edge, agi: Agi, media: M
     leg.wait("487")
     until(lambda: bool(agi.told()))
     until(lambda: "0 active channels" in media.cli("core show channels"))
-    assert agi.told() == [("missed", [f"call-{leg.call_id}", "", "555", ""])]
+    assert agi.told() == [("missed", [f"call-{leg.call_id}", "", "555", "", ""])]
 
 
 def test_the_server_hears_once_that_nobody_answered(edge: Edge, agi: Agi, media: MediaNode) -> None:
@@ -109,7 +109,7 @@ def test_the_server_hears_once_that_nobody_answered(edge: Edge, agi: Agi, media:
     assert leg.wait("final").code == 486
     until(lambda: bool(agi.told()))
     until(lambda: "0 active channels" in media.cli("core show channels"))
-    assert agi.told() == [("missed", [f"call-{leg.call_id}", "", "103", "carl"])]
+    assert agi.told() == [("missed", [f"call-{leg.call_id}", "", "103", "carl", "p4@decided.example"])]
 
 
 def test_what_the_server_says_goes_to_the_phones(edge: Edge, agi: Agi) -> None:
@@ -141,6 +141,36 @@ def test_nobody_waits_for_a_server_that_froze_meanwhile(edge: Edge, agi: Agi, me
     agi.says("", silent=True)
     assert leg.wait("final", 10).code == 486
     until(lambda: "0 active channels" in media.cli("core show channels"), 30)
+
+
+@pytest.mark.parametrize(
+    ("does", "heard"), [("answer", "called"), ("486", "unanswered"), ("ring", "unanswered")]
+)
+def test_the_server_hears_of_a_call_in_the_groups_name(
+    edge: Edge, agi: Agi, media: MediaNode, does: str, heard: str
+) -> None:
+    edge.answers = {"trunk:first-1": does}
+    leg = call(edge, "0401234567", Caller="ben", Device=P3)
+    edge.leg_to("+49401234567")
+    if does == "answer":
+        leg.wait("200")
+        leg.hear(10)
+        leg.bye()
+    elif does == "ring":
+        leg.wait("180")
+        edge.cancel(leg)
+    leg.wait("final")
+    until(lambda: bool(agi.told()))
+    until(lambda: "0 active channels" in media.cli("core show channels"))
+    assert agi.told() == [(heard, [f"call-{leg.call_id}", "+49401234567", "", "ben", P3])]
+
+
+def test_nobody_hears_of_a_call_with_the_own_number(edge: Edge, agi: Agi, media: MediaNode) -> None:
+    edge.answers = {"trunk:first-1": "486"}
+    leg = call(edge, "0401234567", Caller="ann", Device=P1)
+    assert leg.wait("final").code == 486
+    until(lambda: "0 active channels" in media.cli("core show channels"))
+    assert agi.told() == []
 
 
 # --------------------------------------------------------------------------------------------- whose number is shown

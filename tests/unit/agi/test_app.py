@@ -231,6 +231,20 @@ async def test_who_is_told_of_a_call(state: State, notices: str, rows: int, phon
     assert answer.variables.get("DP_TEXT") == ("sales: +4930 answered by bob" if phones else None)
 
 
+async def test_who_is_told_of_a_call_in_the_groups_name(state: State) -> None:
+    stage(state, 2, group__sales={**SALES, "one_call": True, "notices": "phones"})
+    shared = Groups()
+    shared.calls["sales"] = "call-1"
+    async with serving(state.path, shared) as (server, _, _):
+        given = ("group", "sales", "acme", "call-1", "+4940123456", "", "carol", "carol@acme.example")
+        answer = await ask("127.0.0.1", server.port, "called", given, timeout_s=30)
+        await ask("127.0.0.1", server.port, "unanswered", (*given[:6], "stranger", ""), timeout_s=30)
+    assert [one[2][:5] for one in shared.told] == [("called", "carol", "", "", "+4940123456")]
+    assert answer.variables["DP_TEXT"] == "sales: carol called +4940123456"
+    assert answer.variables["DP_PHONES_1"] == "bob@acme.example"
+    assert shared.calls == {"sales": "call-1"}, "a call to the group rings on"
+
+
 async def test_phones_are_told_while_the_database_is_away(state: State) -> None:
     many = {"members": [{"user": "bob"}, *({"device": f"d{n}@acme.example"} for n in range(45))]}
     stage(state, 2, group__sales={**many, "notices": "phones"})

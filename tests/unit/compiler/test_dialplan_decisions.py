@@ -174,6 +174,19 @@ def test_who_owns_a_device_that_a_group_rings() -> None:
     assert lines(account, ":owner:desk1@acme.example") == ["Return(international,alice)"]
 
 
+def test_whose_number_a_member_shows_the_first_group_by_name_that_tells_its_members() -> None:
+    members = (GroupMember(user="alice", outgoing=True),)
+    told = replace(GROUP, identity="+4930555010", notices="clients", members=members)
+    groups = (
+        replace(told, name="b"), replace(told, name="a", notices="none"), replace(told, name="c"),
+        replace(told, name="d", identity="+4930555020", members=(GroupMember(user="alice"),)),
+    )  # fmt: skip
+    found = dialplan.account_dialplan(replace(ACME, groups=groups), SYSTEM)
+    assert {key: value for key, value in found.items() if ":identity:" in key} == {
+        "account-acme/:identity:+4930555010": "Return(b)"
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "about"),
     [
