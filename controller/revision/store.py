@@ -125,7 +125,7 @@ def publish(
                 *(plan.summary.total(verb) for verb in ("create", "update", "delete")), plan.rolls_back or None,
             ),
         )  # fmt: skip
-        _write(connection, staged, number)
+        _write(connection, plan, staged, number)
         if plan.cursor is not None:
             connection.execute(
                 """
@@ -181,32 +181,34 @@ def _check_staged(connection: Connection[Any], staged: str, total: int) -> None:
         raise StalePlan(f"published entries are not what the plan saw: {named}; make a new plan")
 
 
-def _write(connection: Connection[Any], staged: str, number: int) -> None:
-    """Changes and entries of the revision, from what is staged; the staged rows go."""
-    parameters = {"plan": staged, "number": number}
-    connection.execute(
-        """
-        INSERT INTO control.changes (revision, kind, scope, tbl, key, account, old, new, reason)
-        SELECT %(number)s, kind, scope, tbl, key, account, old, new, reason
-          FROM control.staged WHERE plan = %(plan)s""",
-        parameters,
-    )
-    connection.execute(
-        """
+_CHANGES = """
+INSERT INTO control.changes (revision, kind, scope, tbl, key, account, old, new, reason)
+SELECT %(number)s, kind, scope, tbl, key, account, old, new, reason FROM control.staged WHERE plan = %(plan)s"""
+# What was there was checked: no ON CONFLICT, which makes millions of new entries half as slow again.
+_ENTRIES = {
+    "create": """
         INSERT INTO control.entries (kind, scope, tbl, key, value, account, revision)
         SELECT kind, scope, tbl, key, new, account, %(number)s
-          FROM control.staged WHERE plan = %(plan)s AND new IS NOT NULL
-        ON CONFLICT (kind, scope, tbl, key)
-        DO UPDATE SET value = excluded.value, account = excluded.account, revision = excluded.revision""",
-        parameters,
-    )
-    connection.execute(
-        """
-        DELETE FROM control.entries e USING control.staged s
+          FROM control.staged WHERE plan = %(plan)s AND old IS NULL""",
+    "update": """
+        UPDATE control.entries AS e SET value = s.new, account = s.account, revision = %(number)s
+          FROM control.staged AS s
+         WHERE s.plan = %(plan)s AND s.old IS NOT NULL AND s.new IS NOT NULL
+           AND (e.kind, e.scope, e.tbl, e.key) = (s.kind, s.scope, s.tbl, s.key)""",
+    "delete": """
+        DELETE FROM control.entries AS e USING control.staged AS s
          WHERE s.plan = %(plan)s AND s.new IS NULL
            AND (e.kind, e.scope, e.tbl, e.key) = (s.kind, s.scope, s.tbl, s.key)""",
-        parameters,
-    )
+}
+
+
+def _write(connection: Connection[Any], plan: Plan, staged: str, number: int) -> None:
+    """Changes and entries of the revision, from what is staged; the staged rows go."""
+    parameters = {"plan": staged, "number": number}
+    connection.execute(_CHANGES, parameters)
+    for verb, statement in _ENTRIES.items():
+        if plan.summary.total(verb):
+            connection.execute(statement.encode(), parameters)
     # Plans that nobody published go with this one, a day later.
     connection.execute(
         "DELETE FROM control.staged WHERE plan = %(plan)s OR staged_at < now() - interval '1 day'", parameters

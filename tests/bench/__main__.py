@@ -34,8 +34,9 @@ def main(names: Sequence[str], accounts: Sequence[int], output: Path) -> None:
     sizes = tuple(sorted(accounts)) or SIZES
     figures: list[Figure] = []
     failed: list[str] = []
-    with Lab() as lab:
-        for name in names or REGISTRY:
+    chosen = names or tuple(REGISTRY)
+    with Lab(chosen) as lab:
+        for name in chosen:
             say(f"== {name}")
             try:
                 lab.build()

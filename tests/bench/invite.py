@@ -13,7 +13,7 @@ from tests.bench.figures import Figure
 from tests.bench.lab import Lab, say
 from tests.bench.signalling import BARE, EDGE, MEDIA, PHONE, Run, compare, signalling
 
-PAIRS = 7
+PAIRS = 5
 CALLS = 4_000
 # scenario -> where calls come from, transport, port, what is done in words.
 _WAYS = {

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,7 +40,9 @@ class Failed(RuntimeError):
 class Lab:
     """`with Lab() as lab`: make containers, run commands in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Collection[str] = ()) -> None:
+        # Benchmarks of this run.
+        self.names = names
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-"))
         self.folder.chmod(0o755)
         self._made: list[str] = []

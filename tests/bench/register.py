@@ -8,7 +8,7 @@ from tests.bench.figures import Figure
 from tests.bench.lab import Lab, say
 from tests.bench.signalling import BARE, DEVICES, EDGE, PHONE, Run, compare, signalling
 
-PAIRS = 7
+PAIRS = 5
 REGISTRATIONS = 20_000
 
 

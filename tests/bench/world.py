@@ -7,7 +7,9 @@ The media nodes that run are those of the first cluster.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -70,8 +72,11 @@ class World:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def compile(self) -> dict[str, float]:
-        """Fill the rows, plan and publish everything: plan_s, cpu_s, publish_s, changes, rss_mb (peak), processes."""
+    def compile(self, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:
+        """Fill the rows, plan and publish everything: plan_s, cpu_s, publish_s, changes, rss_mb (peak), processes.
+
+        `meanwhile` is done while it is being published, which one processor does.
+        """
         if self.compiled:
             return self.compiled
         self._fill()
@@ -84,15 +89,25 @@ class World:
             *postgres.mount,
             "--entrypoint",
             "sleep",
-            command=["600"],
+            command=["900"],
         )
-        with Watch(container_id(self.lab, name)) as seen:
-            said = self.lab.execute(
-                name, "/opt/dialplane/bin/python", "-c", _COMPILE, postgres.inside(self.database, "admin"),
-                stdin="\n", timeout_s=400,
-            )  # fmt: skip
+        with Watch(container_id(self.lab, name)) as seen, subprocess.Popen(
+            ["docker", "exec", "-i", name, "/opt/dialplane/bin/python", "-c", _COMPILE,
+             postgres.inside(self.database, "admin")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            planned = process.stdout.readline()
+            process.stdin.write("\n")
+            process.stdin.flush()
+            if planned and meanwhile is not None:
+                meanwhile()
+            published, _ = process.communicate(timeout=400)
+        if process.returncode:
+            raise Failed(f"{self.devices:,} devices could not be compiled: what it said stands above")
         self.lab.remove(name)
-        for line in said.splitlines():
+        for line in (planned, published):
             self.compiled |= json.loads(line)
         self.compiled |= {"rss_mb": seen.rss_mb, "processes": seen.processes, "cpu_s": seen.cpu_s}
         say(f"{self.devices:,} devices: {self.compiled}")
