@@ -49,9 +49,12 @@ def image() -> str | None:
 
 
 class MediaNode:
-    """`address` is where it listens for SIP; files it reads live in `folder` on this host."""
+    """`address` is where it listens for SIP; files it reads live in `folder` on this host.
 
-    def __init__(self, image: str) -> None:
+    `beside`: the first of two nodes in one network, which is removed after the second.
+    """
+
+    def __init__(self, image: str, beside: MediaNode | None = None) -> None:
         self.name = f"c_media_{uuid.uuid4().hex[:8]}"
         self.folder = Path(tempfile.mkdtemp(prefix="dialplane-media-"))
         self.folder.chmod(0o755)
@@ -62,8 +65,10 @@ class MediaNode:
         shutil.copytree(BASE, self.etc, dirs_exist_ok=True)
         for below in ("dialplane-local", "dialplane.d"):
             (self.etc / below).mkdir()
-        net = self._network()
-        self.gateway, self.address = f"{net}.1", f"{net}.21"
+        self.network: str = beside.network if beside else self.name
+        net: str = beside.gateway.rpartition(".")[0] if beside else self._network()
+        self.gateway: str = f"{net}.1"
+        self.address: str = f"{net}.{22 if beside else 21}"
         for path, content in local_files(Local(self.address, SECRET)).items():
             (self.etc / "dialplane-local" / path).write_text(content)
         self.image = image
@@ -114,7 +119,7 @@ class MediaNode:
         """Starts Asterisk as its own user; seconds until it said it was fully booted."""
         begin = time.monotonic()
         docker(
-            "run", "-d", "--name", self.name, "--network", self.name, "--ip", self.address,
+            "run", "-d", "--name", self.name, "--network", self.network, "--ip", self.address,
             "-v", f"{self.etc}:/etc/asterisk:ro", "-v", f"{self.state}:/var/lib/dialplane",
             "-v", f"{self.spool}:/var/spool/dialplane/calls", "--entrypoint", "sh", self.image,
             # As the units and the container of the stack start it.
@@ -158,6 +163,7 @@ class MediaNode:
         return [json.loads(line) for line in text.splitlines()]
 
     def remove(self) -> None:
-        for arguments in (("rm", "-f", self.name), ("network", "rm", self.name)):
+        own_network = (("network", "rm", self.name),) if self.network == self.name else ()
+        for arguments in (("rm", "-f", self.name), *own_network):
             subprocess.run(["docker", *arguments], capture_output=True, check=False, timeout=60)
         shutil.rmtree(self.folder, ignore_errors=True)
