@@ -22,7 +22,7 @@ from controller.agent.server import Failures, Server, Slice
 from controller.agent.settings import Settings
 from controller.agent.state import State, Wanted
 from controller.agent.store import Report, Store
-from controller.agent.verify import Difference, covered, described, differences, unlike
+from controller.agent.verify import Comparison, Difference, covered, described, differences, edited, unlike
 from controller.errors import (
     DatabaseError,
     DialplaneError,
@@ -157,96 +157,66 @@ class Agent:
         if reason == "snapshot":
             async with self._server_lock:
                 await self.server.fill()
-        revision = self.state.held()
-        found: list[Difference] = []
-        left: list[Difference] = []
-        compared = 0
+        seen = Comparison(self.state.held(), reason)
         for table in self.server.tables:
             after: str | None = ""
             while after is not None:
                 async with self._server_lock:
                     part, after = await self.server.slice(table, after)
-                    await self._compare(table, part, found, left)
-                compared += len(part.meant)
+                    await self._compare(table, part, seen)
+                seen.compared += len(part.meant)
                 if self._asked_again:
                     return
                 pause_ms = 0 if hurry or reason is not None else self.settings.verify_pause_ms
                 await asyncio.sleep(pause_ms / 1000)
-            await self._surplus(table, found, left)
+            await self._surplus(table, seen)
         if await self.server.started() == started and self.state.doubts() == doubts and not self._asked_again:
-            if not left:
+            if not seen.left:
                 self.state.verified(doubts)
-            self._verified(revision, compared, reason, found, left)
+            self._verified(seen)
         else:
             self._verify_now.set()
 
-    async def _compare(
-        self, table: str, part: Slice, found: list[Difference], left: list[Difference]
-    ) -> None:
+    async def _compare(self, table: str, part: Slice, seen: Comparison) -> None:
         """Repair what differs, but what is pending or was refused: that has its own way."""
         apart = {(one.table, one.key) for one in self.state.pending(_CHUNK)} | self._failures.keys()
         wrong = [one for one in differences(table, part) if (one.table, one.key) not in apart]
         if wrong:
             failures, still = await self._bring([one.repair for one in wrong])
             keys = failures.keys() | {(one.table, one.key) for one in still}
-            left += [one for one in wrong if (one.table, one.key) in keys]
-            found += wrong
+            seen.left += [one for one in wrong if (one.table, one.key) in keys]
+            seen.found += wrong
 
-    async def _surplus(self, table: str, found: list[Difference], left: list[Difference]) -> None:
+    async def _surplus(self, table: str, seen: Comparison) -> None:
         """Keys nobody meant in a table too big to list: the server reads the table anew."""
         async with self._server_lock:
             more = await self.server.surplus(table)
             if not more:
                 return
             extra = Difference(table, f"{more} keys that cannot be listed", None, "values nobody meant")
-            found.append(extra)
+            seen.found.append(extra)
             refused = await self.server.refill(table)
             if refused is not None or await self.server.surplus(table):
-                left.append(extra._replace(found=refused or "still there after a reload"))
+                seen.left.append(extra._replace(found=refused or "still there after a reload"))
 
-    def _verified(
-        self,
-        revision: int,
-        compared: int,
-        reason: str | None,
-        found: list[Difference],
-        left: list[Difference],
-    ) -> None:
+    def _verified(self, seen: Comparison) -> None:
         # What a fresh server lacks was not changed by hand.
-        filled = reason is not None
-        done = len(found) - len(left)
-        base = self._base_drift()
-        if done and not filled:
-            self.state.put(repaired=int(self.state.get("repaired") or 0) + done)
-        shown = [*base, *left] if filled else [*base, *left, *(one for one in found if one not in left)]
-        self._drift = len(shown)
+        if seen.repaired and seen.reason is None:
+            self.state.put(repaired=int(self.state.get("repaired") or 0) + seen.repaired)
+        drift = seen.drift(self._base_drift())
+        self._drift = len(drift)
         coverage = self.server.coverage()
         told = [covered(coverage, self.settings.verify_interval_s)] if coverage is not None else []
-        self._drift_detail = "; ".join(([described(shown)] if shown else []) + told) or None
-        self._left = f"cannot be repaired: {described(left)}" if left else None
-        self._verified_revision, self._verified_at = revision, self.store.now()
-        text = f"revision {revision} verified: {compared} entries compared"
-        if filled:
-            text += f", {done} brought to the server ({reason})"
-        elif done:
-            text += f", {done} repaired"
-        if shown:
-            text += f", {len(shown)} differed: {described(shown)}"
-        if told:
-            text += f"; {told[0]}"
-        if left:
-            text += f"; {len(left)} cannot be repaired"
-        self._say(text)
+        self._drift_detail = "; ".join(([described(drift)] if drift else []) + told) or None
+        self._left = f"cannot be repaired: {described(seen.left)}" if seen.left else None
+        self._verified_revision, self._verified_at = seen.revision, self.store.now()
+        self._say(seen.sentence(drift, told))
 
     def _base_drift(self) -> list[Difference]:
         """Fixed files edited by hand since the server was prepared: reported, not repaired."""
         recorded = json.loads(self.state.get("base") or "{}")
         now = fingerprints(self.settings.base_files, [self.settings.files])
-        return [
-            Difference("base file", path, _sum(recorded.get(path)), _sum(now.get(path)))
-            for path in sorted(recorded.keys() | now.keys())
-            if recorded.get(path) != now.get(path)
-        ]
+        return edited(recorded, now)
 
     def _ask_for_verify(self) -> None:
         """A comparison under way starts anew: it may have passed what it is asked about."""
@@ -413,10 +383,6 @@ def _texts(failures: Failures) -> str | None:
     shown = [f"{table} {key}: {why}" for (table, key), why in list(failures.items())[:_SHOWN]]
     more = len(failures) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "") or None
-
-
-def _sum(fingerprint: str | None) -> str | None:
-    return None if fingerprint is None else fingerprint[:12]
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

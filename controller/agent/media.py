@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from controller.agent.answers import completed, completion, dialplan, field, variable
+from controller.agent.link import AmiClient, Link
 from controller.agent.listing import Listing, ours, sections
 from controller.agent.operations import FLAG_FAMILIES, extension_operations, flag_operation, module_of
 from controller.agent.operations import Ami as Operation
@@ -23,8 +23,7 @@ from controller.agent.state import State, Wanted
 from controller.agent.values import Line, joined, lines, mailbox, split_context
 from controller.catalog import TABLES
 from controller.entries import Kind
-from controller.errors import NodeError, NodeRefused, NodeUnreachable, UnsafeValue
-from controller.wire.ami import Response
+from controller.errors import NodeError, NodeRefused, UnsafeValue
 from controller.wire.files import Directory
 
 # From here on extensions are read back by hash.
@@ -39,23 +38,9 @@ _PROBE = 3
 _WITHOUT_PATTERNS = ("account-", "inbound-")
 # Below /etc/asterisk. A context that a file there declares is not dialplane's.
 _DECLARED = "*.conf"
-# An Asterisk that still boots is away for now: whoever holds the agent's lock does not wait for it.
-_CONNECT_S = 2.0
 _UNKNOWN = Line("", "", "")
 # Sorts after every key: where a table goes on with what nobody meant.
 _REST = "~"
-
-Actions = Sequence[tuple[str, Mapping[str, str | Sequence[str]]]]
-
-
-class AmiClient(Protocol):
-    """What is used of `controller.wire.ami.Ami`."""
-
-    async def connect(self) -> None: ...
-    async def close(self) -> None: ...
-    async def actions(
-        self, actions: Actions, *, window: int = 256, timeout_s: float = 5
-    ) -> list[Response]: ...
 
 
 class Media:
@@ -65,53 +50,24 @@ class Media:
     tables = tuple(name for kind, name in TABLES if kind == Kind.MEDIA)
 
     def __init__(self, ami: AmiClient, state: State, directory: Directory) -> None:
-        self._ami = ami
+        self.link = Link(ami)
         self._state = state
         self._files = directory
         self.big_node_contexts = BIG_NODE_CONTEXTS
         self.reload_lines = RELOAD_LINES
-        self.connect_s = _CONNECT_S
         self.listing = Listing()
-        self._connected = False
-        self._connecting: asyncio.Task[None] | None = None
         self._contexts: list[str] | None = None
         self._told: dict[str, dict[str, str]] = {}
 
     async def close(self) -> None:
         """Log off."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-            self._connecting = None
-        if self._connected:
-            await self._ami.close()
-            self._connected = False
+        await self.link.close()
 
     async def started(self) -> str:
         """Asterisk's time of start."""
-        (answer,) = await self._send([("CoreStatus", {})])
+        (answer,) = await self.link.send([("CoreStatus", {})])
         fields = answer.check("CoreStatus").fields
         return f"{field(fields, 'CoreStartupDate')} {field(fields, 'CoreStartupTime')}"
-
-    async def _send(self, actions: Actions) -> list[Response]:
-        if not actions:
-            return []
-        if not self._connected:
-            await self._connect()
-        return await self._ami.actions(actions)
-
-    async def _connect(self) -> None:
-        """One attempt at a time, whoever asks. NodeUnreachable: it goes on, ask again."""
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._ami.connect(), name="connect to AMI")
-        attempt = self._connecting
-        await asyncio.wait([attempt], timeout=self.connect_s)
-        if not attempt.done():
-            raise NodeUnreachable("AMI: not connected yet: Asterisk is starting, or does not answer")
-        if self._connecting is attempt:
-            self._connecting = None
-        attempt.result()
-        self._connected = True
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -137,7 +93,7 @@ class Media:
         return value if value is not None and row == mailbox(key, value) else " ".join(row)
 
     async def _flags(self, keys: Sequence[str]) -> dict[str, str | None]:
-        answers = await self._send(
+        answers = await self.link.send(
             [("DBGet", dict(zip(("Family", "Key"), key.partition("/")[::2], strict=True))) for key in keys]
         )
         found: dict[str, str | None] = {}
@@ -166,7 +122,7 @@ class Media:
         """By ShowDialPlan: a pattern cannot be asked for by its name, its context is."""
         wanted = [split_context(key) for key in keys]
         asked = sorted({(context, "" if name.startswith("_") else name) for context, name in wanted})
-        answers = await self._send(
+        answers = await self.link.send(
             [
                 ("ShowDialPlan", {"Context": context} | ({"Extension": name} if name else {}))
                 for context, name in asked
@@ -184,7 +140,7 @@ class Media:
         known = {key: {line.priority: line for line in lines(meant[key] or "")} for key in keys}
         lines_of: dict[str, list[Line]] = {key: [] for key in keys}
         ask = {key: range(1, len(known[key]) + 1 + _PROBE) for key in keys}
-        answers = await self._send(
+        answers = await self.link.send(
             [
                 ("ExtensionState", dict(zip(("Context", "Exten"), split_context(key), strict=True)))
                 for key in keys
@@ -215,7 +171,7 @@ class Media:
         return {key: joined(tuple(found)) if found else None for key, found in lines_of.items()}
 
     async def _variables(self, names: Sequence[str]) -> list[str]:
-        answers = await self._send([("Getvar", {"Variable": name}) for name in names])
+        answers = await self.link.send([("Getvar", {"Variable": name}) for name in names])
         for name, answer in zip(names, answers, strict=True):
             answer.check(f"Getvar {name} (is func_evalexten loaded?)")
         return [field(answer.fields, "Value") for answer in answers]
@@ -276,7 +232,7 @@ class Media:
 
     async def _operate(self, operations: Sequence[Operation], failures: Failures) -> None:
         try:
-            answers = await self._send([(one.action, dict(one.fields)) for one in operations])
+            answers = await self.link.send([(one.action, dict(one.fields)) for one in operations])
         except UnsafeValue as error:
             # Nothing was sent. Find the one that cannot be carried; the others must reach Asterisk.
             if len(operations) == 1:
@@ -294,7 +250,7 @@ class Media:
                 self._told.setdefault(one.key, {})[fields["Priority"]] = fields["Application"]
 
     async def _reload(self, module: str, keys: Sequence[tuple[str, str]], failures: Failures) -> None:
-        (answer,) = await self._send([("Reload", {"Module": module})])
+        (answer,) = await self.link.send([("Reload", {"Module": module})])
         if not answer.ok:
             failures.update(dict.fromkeys(keys, f"reload of {module}: {answer.message}"))
 
@@ -328,7 +284,7 @@ class Media:
 
     async def _flag_trees(self) -> Slice:
         """Everything in the families that are dialplane's own."""
-        answers = await self._send([("DBGetTree", {"Family": family}) for family in FLAG_FAMILIES])
+        answers = await self.link.send([("DBGetTree", {"Family": family}) for family in FLAG_FAMILIES])
         found: dict[str, str | None] = {}
         for family, answer in zip(FLAG_FAMILIES, answers, strict=True):
             if not answer.ok and "not found" not in answer.message:
@@ -361,7 +317,7 @@ class Media:
 
     async def _listed(self, names: Sequence[str]) -> dict[str, str | None]:
         began = time.monotonic()
-        answers = await self._send([("ShowDialPlan", {"Context": name}) for name in names])
+        answers = await self.link.send([("ShowDialPlan", {"Context": name}) for name in names])
         self.listing.took(time.monotonic() - began)
         return {key: value for answer in answers for key, value in dialplan(answer).items()}
 
@@ -371,7 +327,7 @@ class Media:
         if not groups:
             return Slice({}, {}), None
         began = time.monotonic()
-        answers = await self._send([("Command", {"Command": completion(group)}) for group in groups])
+        answers = await self.link.send([("Command", {"Command": completion(group)}) for group in groups])
         self.listing.took(time.monotonic() - began)
         there = {
             name for group, answer in zip(groups, answers, strict=True) for name in completed(group, answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple
 
@@ -34,6 +35,45 @@ class Difference(NamedTuple):
         return Wanted(self.table, self.key, self.expected)
 
 
+@dataclass(slots=True)
+class Comparison:
+    """A comparison of everything: what was `found` to differ, and what of it is `left` after the repair.
+
+    `reason`: why the server was in doubt as a whole; None: it was not, so what differed was changed by hand.
+    """
+
+    revision: int
+    reason: str | None
+    compared: int = 0
+    found: list[Difference] = field(default_factory=list)
+    left: list[Difference] = field(default_factory=list)
+
+    @property
+    def repaired(self) -> int:
+        return len(self.found) - len(self.left)
+
+    def drift(self, base: list[Difference]) -> list[Difference]:
+        """What counts as drift; `base`: fixed files that differ."""
+        if self.reason is not None:
+            return [*base, *self.left]
+        return [*base, *self.left, *(one for one in self.found if one not in self.left)]
+
+    def sentence(self, drift: list[Difference], told: list[str]) -> str:
+        """What came of it; `told`: more to say."""
+        text = f"revision {self.revision} verified: {self.compared} entries compared"
+        if self.reason is not None:
+            text += f", {self.repaired} brought to the server ({self.reason})"
+        elif self.repaired:
+            text += f", {self.repaired} repaired"
+        if drift:
+            text += f", {len(drift)} differed: {described(drift)}"
+        if told:
+            text += f"; {told[0]}"
+        if self.left:
+            text += f"; {len(self.left)} cannot be repaired"
+        return text
+
+
 def differences(table: str, part: Slice) -> list[Difference]:
     """Keys of the slice that differ, those nobody meant included."""
     keys = dict.fromkeys((*part.meant, *part.found))
@@ -51,6 +91,19 @@ def unlike(wanted: Iterable[Wanted], found: Mapping[tuple[str, str], str | None]
         for one in wanted
         if canonical(one.table, one.value) != canonical(one.table, found.get((one.table, one.key)))
     ]
+
+
+def edited(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """Fixed files whose fingerprint (path -> digest) is not the one recorded."""
+    return [
+        Difference("base file", path, _sum(recorded.get(path)), _sum(now.get(path)))
+        for path in sorted(recorded.keys() | now.keys())
+        if recorded.get(path) != now.get(path)
+    ]
+
+
+def _sum(fingerprint: str | None) -> str | None:
+    return None if fingerprint is None else fingerprint[:12]
 
 
 def described(found: list[Difference]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from controller.agent.media import Media
 from controller.agent.state import Wanted
 from controller.agent.values import canonical, lines
 from controller.agent.verify import Difference, differences
@@ -192,8 +193,9 @@ async def test_a_server_that_boots_is_away_and_nobody_waits_for_it(
 ) -> None:
     """Only the double boots for as long as a test likes. Its `connect` returns when it is booted, as `Ami.connect`."""
     assert isinstance(media.fake, FakeAsterisk)
+    assert isinstance(media.server, Media)
     media.fake.booted.clear()
-    monkeypatch.setattr(media.server, "connect_s", 0.01)
+    monkeypatch.setattr(media.server.link, "connect_s", 0.01)
     for said in await asyncio.gather(
         *(media.server.started() for _ in range(3)),
         media.server.read("flag", ["a/b"]),
@@ -202,7 +204,7 @@ async def test_a_server_that_boots_is_away_and_nobody_waits_for_it(
         assert isinstance(said, NodeUnreachable)
         assert "starting" in str(said)
     media.fake.booted.set()
-    monkeypatch.setattr(media.server, "connect_s", 10)
+    monkeypatch.setattr(media.server.link, "connect_s", 10)
     assert await media.server.started() == await media.server.started()
     assert media.fake.connects == 1
 
