@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.edge.phone import Endpoint, Leg, Message
+from tests.edge.message import Message
+from tests.edge.phone import Endpoint, Leg
 
 UUID = 36
 SPOOF = (

@@ -6,7 +6,8 @@ import pytest
 
 from tests.edge.conftest import Make
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint, Message
+from tests.edge.message import Message
+from tests.edge.phone import Endpoint
 from tests.edge.steps import UUID, answered, dp, hang_up
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean")]

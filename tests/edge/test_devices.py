@@ -8,7 +8,7 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
-from tests.edge.phone import challenge_of, credentials
+from tests.edge.message import challenge_of, credentials
 
 pytestmark = pytest.mark.live
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint, Message
+from tests.edge.message import Message
+from tests.edge.phone import Endpoint
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean")]
 LONGEST_S = 10.0

@@ -8,7 +8,8 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint, Message, challenge_of, credentials
+from tests.edge.message import Message, challenge_of, credentials
+from tests.edge.phone import Endpoint
 from tests.edge.steps import dp
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean")]

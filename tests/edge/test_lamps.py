@@ -12,7 +12,8 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint, Message, challenge_of, credentials
+from tests.edge.message import Message, challenge_of, credentials
+from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, hang_up
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean", "lamps")]

@@ -12,7 +12,8 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint, challenge_of, credentials
+from tests.edge.message import challenge_of, credentials
+from tests.edge.phone import Endpoint
 
 pytestmark = pytest.mark.live
 Told = Callable[[], list[tuple[str, str]]]

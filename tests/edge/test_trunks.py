@@ -11,7 +11,8 @@ import pytest
 from controller.policy.edge import caller_e164, fields
 from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
-from tests.edge.phone import Endpoint, Message, challenge_of
+from tests.edge.message import Message, challenge_of
+from tests.edge.phone import Endpoint
 from tests.edge.steps import SPOOF, UUID, answered, dp, hang_up
 
 # How the carriers at these hosts write numbers.
