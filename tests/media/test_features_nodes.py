@@ -15,7 +15,8 @@ from controller.desired.model import Node, System
 from tests.edge.conftest import ha1
 from tests.edge.edge import Edge, seed
 from tests.edge.edge import image as edge_image
-from tests.edge.phone import Endpoint, Leg, Message
+from tests.edge.message import Message
+from tests.edge.phone import Endpoint
 from tests.edge.test_lamps import Watch
 from tests.media import company
 from tests.media.features import FEATURES
