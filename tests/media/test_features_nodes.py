@@ -16,7 +16,7 @@ from tests.edge.conftest import ha1
 from tests.edge.edge import Edge, seed
 from tests.edge.edge import image as edge_image
 from tests.edge.message import Message
-from tests.edge.phone import Endpoint
+from tests.edge.phone import Endpoint, Leg
 from tests.edge.test_lamps import Watch
 from tests.media import company
 from tests.media.features import FEATURES
