@@ -85,13 +85,15 @@ device AS (
       FROM unnest(string_to_array(%(owners)s, ' '), string_to_array(%(aors)s, ' ')) AS d (member, aor)
 )"""
 # A device nobody ever saw is registered nowhere, if every edge can say so. What is open for half a day was forgotten.
-_ABOUT = """
+_REGISTERED = """
 known AS (
     SELECT coalesce(bool_and(k.known), false) AS all_edges FROM control.registrars_known AS k
 ), registered AS (
     SELECT d.member, bool_or(coalesce(r.state <> 'unregistered', NOT k.all_edges)) AS registered
       FROM device AS d CROSS JOIN known AS k LEFT JOIN control.registered AS r ON r.aor = d.aor GROUP BY d.member
-), talking AS (
+)"""
+_BUSY = """
+talking AS (
     SELECT DISTINCT leg ->> 'party' AS aor
       FROM control.call_records AS r CROSS JOIN LATERAL jsonb_array_elements(r.legs) AS leg
      WHERE r.account = %(account)s AND NOT r.complete AND r.started_at > clock_timestamp() - interval '12 hours'
@@ -103,7 +105,7 @@ _STATS = """
 own.last_offer_at, own.last_call_at,
 CASE WHEN own.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN own.calls_today ELSE 0 END AS calls_today"""
 MEMBERS = f"""
-WITH {_DEVICE}, {_ABOUT}, wrap AS (
+WITH {_DEVICE}, {_REGISTERED}, {_BUSY}, wrap AS (
     SELECT member, max(wrap_until) AS until FROM control.queue_member_stats
      WHERE account = %(account)s AND wrap_until > clock_timestamp() GROUP BY member
 )
@@ -119,6 +121,14 @@ SELECT u.member, coalesce(r.registered, false) AS registered, coalesce(s.logged_
   LEFT JOIN wrap AS w ON w.member = u.member
   LEFT JOIN control.queue_offers AS o ON o.account = %(account)s AND o.member = u.member
   LEFT JOIN control.member_states AS s ON s.account = %(account)s AND s.member = u.member"""
+# Somebody who is on duty, busy or not.
+ON_DUTY = f"""
+WITH {_DEVICE}, {_REGISTERED}
+SELECT r.member FROM registered AS r
+ WHERE r.registered AND NOT EXISTS (SELECT FROM control.member_states AS s
+                                     WHERE s.account = %(account)s AND s.member = r.member
+                                       AND (NOT s.logged_in OR s.paused))
+ LIMIT 1"""
 # Members who can be offered somebody, while somebody waits; and, where a round goes on, who rang last.
 FREE = f"""
 WITH idle AS MATERIALIZED (
@@ -130,7 +140,8 @@ WITH idle AS MATERIALIZED (
                           AND (NOT s.logged_in OR s.paused OR s.dnd))
        AND NOT EXISTS (SELECT FROM control.queue_member_stats AS w
                         WHERE w.account = %(account)s AND w.member = u.member AND w.wrap_until > %(now)s)
-), {_DEVICE.replace("AS d (member, aor)", "AS d (member, aor) JOIN idle USING (member)")}, {_ABOUT}, free AS (
+), {_DEVICE.replace("AS d (member, aor)", "AS d (member, aor) JOIN idle USING (member)")}, {_REGISTERED}, {_BUSY},
+free AS (
     SELECT r.member FROM registered AS r
      WHERE r.registered AND NOT EXISTS (SELECT FROM busy AS b WHERE b.member = r.member)
 )

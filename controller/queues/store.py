@@ -89,7 +89,7 @@ class Store:
             found = await self._row(sql.FIND, _values(visit) | {"rejoin_s": queue.rejoin_s})
             if found is not None:
                 return await self._again(queue, visit, found)
-            members = {} if queue.join_empty else await self._members(setup, queue)
+            members = {} if queue.join_empty else await self._somebody(setup, queue)
             counted = await self._row(sql.COUNT, {"account": visit.account, "queue": visit.queue})
             way = waiting.joins(queue, counted["callers"] if counted else 0, members)
             outcome, why = (way.outcome, way.why) if way else (None, None)
@@ -342,6 +342,12 @@ class Store:
         values = {"account": setup.account, "queue": queue.name, "lease_s": self._lease_s}
         callers = [_caller(row) for row in await self._all(sql.WAITING, values)]
         return callers, await self._members(setup, queue)
+
+    async def _somebody(self, setup: Setup, queue: Queue) -> dict[str, Member]:
+        """One member who is on duty, or none."""
+        devices = _devices(setup, queue)
+        row = await self._row(sql.ON_DUTY, {"account": setup.account} | _texts(devices))
+        return {row["member"]: Member(devices[row["member"]])} if row else {}
 
     async def _members(self, setup: Setup, queue: Queue) -> dict[str, Member]:
         devices = _devices(setup, queue)
