@@ -180,9 +180,11 @@ def test_a_page_reaches_who_is_free(site: Site, phones: dict[str, Endpoint]) -> 
         assert "answer-after=0" in incoming["Call-Info"]
         assert not incoming.get("X-DP-Skip-Busy")
     leg = ida.established(invite, ida.final(invite, LIMIT_S))
-    assert not [one for one in site.edge.events() if one["event"] == "answered" and "f3@" in one["called"]]
+    refused = [one for one in site.edge.events() if one["reason"] == "busy"]
+    assert [one["device"] for one in refused] == [f"f3@{DOMAIN}"]
     ida.within(leg, "BYE")
     for one in (fay, gus):
         one.answer(one.expect("BYE", LIMIT_S), 200)
-    assert hal.silent(0.2), "it does not want to be disturbed"
+    with pytest.raises(TimeoutError):  # it does not want to be disturbed
+        hal.expect("INVITE", 0.2)
     site.edge.drop("dnd", "feat-1/hal")

@@ -101,6 +101,23 @@ def test_a_phone_transfers_its_call_there(edge: Edge, media: MediaNode) -> None:
     caller.bye()
 
 
+@pytest.mark.parametrize("to", ["700", "701"])
+def test_no_node_parks_it_and_who_transferred_it_has_it_back(edge: Edge, media: MediaNode, to: str) -> None:
+    edge.answers = {"f4": "answer", to: "480"}
+    caller = edge.call("104", **phone("hal"))
+    caller.wait("200")
+    called = edge.leg_to("f4")
+    called.hear(10)
+    edge.legs.pop(called.call_id)
+    edge.send(
+        edge.request(called, "REFER", called.target, 200, (f"Refer-To: <sip:{to}@feat.example>",
+        "Referred-By: <sip:f4@feat.example>"))
+    )  # fmt: skip
+    heard_by_each_other(edge.leg_to("f4"), caller)
+    assert any(one.startswith(f"dp.refused no node took {to}") for one in told(media, caller))
+    caller.bye()
+
+
 def test_an_attended_transfer_puts_the_other_call_into_the_slot(edge: Edge, media: MediaNode) -> None:
     """Who parks hears the slot, and is out; what waits at home is the same leg all the time."""
     edge.answers = {"f4": "answer", "700": "ring"}
