@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from controller.agi.decide_app import App
     from controller.agi.server import Server
     from controller.agi.store import Store
+    from controller.queues.model import Setup
 
 REPORT_S = 5.0
 log = logging.getLogger(__name__)
@@ -27,8 +28,10 @@ async def run(settings: Settings, port: int) -> None:
     from controller.agi.decide_app import App
     from controller.agi.entries import Entries
     from controller.agi.live import Live
+    from controller.agi.queue_app import QueueApp
     from controller.agi.server import Failures, Server
     from controller.agi.store import Store
+    from controller.queues.desk import Desk
 
     entries, store, failures = (
         Entries(settings.state_file),
@@ -36,6 +39,12 @@ async def run(settings: Settings, port: int) -> None:
         Failures(),
     )
     app = App(entries, Live(store), lambda: datetime.now(UTC), failures.error)
+
+    async def queues(account: str) -> Setup:
+        return (await entries.account(account)).queues
+
+    desk = Desk(settings.database, settings.node, queues)
+    app.scripts |= QueueApp(entries, desk).scripts
     server = Server(app, failures=failures, port=port)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,6 +52,7 @@ async def run(settings: Settings, port: int) -> None:
     await server.start()
     background = [
         asyncio.create_task(store.run()),
+        asyncio.create_task(desk.run()),
         asyncio.create_task(_report(settings.node, server, app, store)),
     ]
     try:

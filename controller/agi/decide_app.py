@@ -87,7 +87,7 @@ class App:
         self._clock = clock
         self._failed = failed
         self.decided = 0
-        self._scripts: dict[str, Callable[[Exchange, Request], Awaitable[None]]] = {
+        self.scripts: dict[str, Callable[[Exchange, Request], Awaitable[None]]] = {
             "decide": self._decide,
             "answered": self._told,
             "missed": self._told,
@@ -100,10 +100,10 @@ class App:
     async def __call__(self, session: Exchange) -> None:
         """One exchange."""
         request = await session.request()
-        script = self._scripts.get(request.script.partition("?")[0])
+        script = self.scripts.get(request.script.partition("?")[0])
         if script is None:
             raise Broken(
-                "garbage", f"no script {request.script[:60]!r}; there are: {', '.join(self._scripts)}"
+                "garbage", f"no script {request.script[:60]!r}; there are: {', '.join(self.scripts)}"
             )
         await script(session, request)
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from controller.errors import StateError
 from controller.policy import snapshot as policy
+from controller.queues import model as queues
 
 # Accounts kept parsed; the one not asked for longest goes first.
 _KEPT = 5_000
@@ -36,10 +37,11 @@ class Version(NamedTuple):
 
 
 class Held(NamedTuple):
-    """An account. `watched`: AORs whose registrations its rules look at."""
+    """An account. `watched`: AORs whose registrations its rules look at; `queues`: its queues."""
 
     snapshot: policy.Snapshot
     watched: tuple[str, ...]
+    queues: queues.Setup
 
 
 class _Kept(NamedTuple):
@@ -128,7 +130,15 @@ class Entries:
         if before is not None and before.digest == digest:
             return before._replace(version=version)
         found = policy.snapshot(name, entries, policy.live(name, flags))
-        return _Kept(version, digest, Held(found, watched(found)))
+        return _Kept(
+            version,
+            digest,
+            Held(
+                found,
+                watched(found),
+                queues.Setup(name, found.queues, {user: one.devices for user, one in found.users.items()}),
+            ),
+        )
 
     def _open(self, timeout_s: float) -> sqlite3.Connection:
         return sqlite3.connect(

@@ -99,13 +99,18 @@ class Server:
         )
 
     async def stop(self) -> None:
-        """Take no new call; open exchanges end by themselves, within their deadline."""
+        """Take no new call; open exchanges end by themselves, within their deadline. Calls that are kept go on in their
+        dialplan, which asks again."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
         if self._open:
             log.info("stopping: %d open sessions end first", len(self._open))
-            await asyncio.wait(self._open)
+            _, kept = await asyncio.wait(self._open, timeout=self._deadline_s)
+            for task in kept:
+                task.cancel()
+            if kept:
+                await asyncio.wait(kept)
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -121,8 +126,8 @@ class Server:
                     " raise LimitNOFILE= of dialplane-agi.service, or find out why they stay open",
                 )
                 return
-            async with asyncio.timeout(self._deadline_s):
-                await self._answer(Session(reader, writer, deadline_s=self._deadline_s))
+            async with asyncio.timeout(self._deadline_s) as limit:
+                await self._answer(Session(reader, writer, deadline_s=self._deadline_s, limit=limit))
         except TimeoutError:
             self.failures.note("slow", f"slow: the decision was not made within {self._deadline_s:g} s")
         except DialplaneError as error:

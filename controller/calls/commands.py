@@ -33,6 +33,8 @@ _LIST_BYTES, _LISTS = 900, 4
 _ALONE_S = 8
 # The dialplan ends the ringing; Originate's own time is for a dialplan that does not.
 _SPARE_S = 5
+# Longer than any queue rings its members (queues.ring_time_s).
+_BACK_S = 605
 STATES = {1: "calling", 2: "ringing", 3: "up", 4: "up", 5: "over"}
 #: Reason of OriginateResponse -> why nobody took a placed call.
 REASONS = {
@@ -83,6 +85,7 @@ class MediaCommands:
             "hangup": self.hangup,
             "transfer": self.transfer,
             "originate": self.originate,
+            "call_back": self.call_back,
         }
 
     async def resync(self) -> None:
@@ -135,6 +138,13 @@ class MediaCommands:
             )
         return {"call": call}
 
+    async def call_back(self, arguments: Arguments) -> Result:
+        """Ring members of a queue for a caller who hung up and whose turn it is; who answers is led to that caller."""
+        call = str(uuid.uuid4())
+        answer = await self._ami.action("Originate", called_back(call, arguments))
+        answer.check("call back")
+        return {"call": call}
+
     async def _answer_of(self, action: str, timeout_s: float) -> Event:
         answer = self._answers.setdefault(action, asyncio.get_running_loop().create_future())
         try:
@@ -182,6 +192,29 @@ def placed(call: str, ring_s: int, arguments: Arguments) -> dict[str, str | list
             f"DP_FIRST_S={alone_s}",
             f"DP_RING_S={ring_s - alone_s}",
             *(f"DP_DEVICES_{number}={one}" for number, one in enumerate(lists, 1)),
+        ],
+    }
+
+
+def called_back(call: str, arguments: Arguments) -> dict[str, str | list[str]]:
+    """Fields of the Originate for a caller of a queue; `dp-queue-back` of extensions_queues.conf does the rest."""
+    number = _checked(arguments["number"], "+", "a number")
+    account, queue = _word(arguments["account"]), _word(arguments["queue"])
+    return {
+        "Channel": "Local/s@dp-queue-back/n",
+        "Context": "dp-queue-caller",
+        "Exten": "s",
+        "Priority": "1",
+        "Timeout": str(_BACK_S * 1000),
+        "CallerID": number,
+        "Async": "true",
+        "Variable": [
+            f"CHANNEL(userfield)={call}",
+            f"CHANNEL(accountcode)={account}",
+            f"__DP_CALL={call}",
+            f"__DP_ACCOUNT={account}",
+            f"__DP_BACK={queue}/{int(arguments['caller'])}",
+            f"__DP_BACK_TO={number}",
         ],
     }
 

@@ -70,7 +70,7 @@ class _Line(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """A group or queue as it rings without a decision."""
+    """A group as it rings without a decision."""
 
     key: Raw
     name: Raw
@@ -82,6 +82,21 @@ class _Group(NamedTuple):
     on_no_answer: Raw
     on_busy: Raw
     on_nobody: Raw
+    record: str
+
+
+class _Queue(NamedTuple):
+    """A queue as it rings without the AGI server."""
+
+    key: Raw
+    name: Raw
+    more: list[Raw]
+    legs: Raw
+    ring_time_s: int
+    max_wait_s: int | str
+    on_timeout: Raw
+    on_empty: Raw
+    music: Raw
     record: str
 
 
@@ -275,20 +290,19 @@ def _is_told(group: Group) -> bool:
     return group.strategy in _REMEMBER_ANSWERS or group.one_call or group.notices != "none"
 
 
-def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Group:
+def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Queue:
     """All members at once, those on the telephone passed over."""
     *more, last = chunks(name(leg) for member in queue.members for leg in ringing.get(member.user, ()))
-    return _Group(
+    return _Queue(
         _key(queue.name),
         name(queue.name),
-        None,
         more,
         last,
         queue.ring_time_s,
-        f"s{_LOOKS}",
-        _step(queue.on_timeout, ""),
+        queue.max_wait_s or "",
         _step(queue.on_timeout, ""),
         _step(queue.on_empty, ""),
+        name(queue.music) if queue.music else Raw(""),
         _recorded(queue.record),
     )
 

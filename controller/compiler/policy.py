@@ -191,6 +191,8 @@ def _rule(rule: PolicyRule) -> dict[str, Any]:
             "early": rule.early_announcement,
             "late": rule.late_announcement,
             "record": rule.set_record,
+            "priority": _Said(rule.set_priority),
+            "skills": list(rule.set_skills),
         },
     }
 

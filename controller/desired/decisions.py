@@ -138,7 +138,8 @@ _RULES = """
     SELECT r.policy_id, r.position, r.action, r.target, r.comment, r.caller, l.name, g.name, r.called, t.name,
            r.from_inside, s.name, r.schedule_open, r.language, u.name, r.presence, r.min_devices, r.max_devices,
            r.header_name, r.header_value, r.account_flag,
-           r.set_language, r.set_caller_name, r.early_announcement, r.late_announcement, r.set_record
+           r.set_language, r.set_caller_name, r.early_announcement, r.late_announcement, r.set_record,
+           r.set_priority, coalesce(r.set_skills, '{}')
       FROM public.policy_rules r
       LEFT JOIN public.caller_lists l ON l.id = r.caller_list_id
       LEFT JOIN public.groups g ON g.id = r.caller_group_id
@@ -177,7 +178,7 @@ _QUEUES = """
     SELECT account_id, id, name, display_name, strategy, ring_time_s, retry_s, wrap_up_s, weight, max_waiting,
            max_wait_s, join_empty, leave_empty, announce_position, announce_every_s, periodic_sound, periodic_every_s,
            greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s,
-           alert_limit, alert_pace_ms, callback, rejoin_s, on_full, on_timeout, on_empty, required_skills, record
+           alert_limit, alert_pace_ms, callback, rejoin_s, music, on_full, on_timeout, on_empty, required_skills, record
       FROM public.queues WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _QUEUE_MEMBERS = """
     SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert

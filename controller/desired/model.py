@@ -5,6 +5,7 @@ An account's snapshot is small (its own rows); the system's holds what is shared
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -197,6 +198,8 @@ class PolicyRule:
     early_announcement: str | None = None
     late_announcement: str | None = None
     set_record: str | None = None  # always | never
+    set_priority: int | None = None
+    set_skills: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +329,7 @@ class Queue:
     alert_pace_ms: int
     callback: bool
     rejoin_s: int
+    music: str | None
     on_full: Step
     on_timeout: Step
     on_empty: Step

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
+from controller.escape import Raw, name
 from controller.policy import Step, groups, program
 from controller.policy.conditions import Situation, Verdict, matches, who_and_when
 from controller.policy.model import DEPTH_LIMIT, Call, Effect, Forwarding, Policy, Rule, Snapshot, Turn, User
@@ -197,6 +198,12 @@ def _effects(situation: Situation, policy: Policy, rule: Rule, reasons: list[Ste
         reasons.append(Step("policy", f"{effect.caller_name!r} before the caller's name", why))
     if effect.record:
         acts.append(program.record(effect.record, f"rule {rule.position} of policy {policy.name}", "1"))
+    if effect.priority is not None or effect.skills:
+        said = "" if effect.priority is None else str(effect.priority)
+        acts.append(Act("dp-wanted", (said, Raw("&".join(map(name, effect.skills))))))
+        wanted = [f"priority {said} in queues"] if said else []
+        wanted += [f"members with {', '.join(effect.skills)}"] if effect.skills else []
+        reasons.append(Step("policy", " and ".join(wanted), why))
     if effect.early:
         acts.append(Act("dp-early", (effect.early,)))
         reasons.append(Step("policy", f"play {effect.early} before the call is answered", why))

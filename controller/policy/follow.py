@@ -146,6 +146,49 @@ class Follower(media.Walk):
         self._say(f"then {said(one.arguments[0])}", "as it is rendered, without a decision")
         self._go(one.arguments[0])
 
+    # ------------------------------------------------------------------------------------------------------- queues
+
+    def _queue(self, _: str, one: Application, __: list[Application], rest: list[Application]) -> None:
+        """A queue: who rings depends on who is free then (`dialplane queue show`)."""
+        name, _music, record = one.arguments
+        if record:
+            self.recording.record(record, f"queue {name}")
+        self._event("dp.queue", name)
+        self.fallbacks.setdefault(f"queue {name}", ", ".join(_plain(rest)))
+        users, queue = self._account().users, self._account().queues.get(name)
+        if queue is None:
+            self._say(
+                f"wait in queue {name}",
+                "the AGI server does not know it: its members ring as they are rendered",
+            )
+            return
+        members = (
+            f"{len(queue.members)} members" if len(queue.members) != 1 else f"member {queue.members[0].user}"
+        )
+        wanted = " ".join(f"{skill}:{level}" for skill, level in queue.required_skills.items())
+        self._say(
+            f"wait in queue {name}: {queue.strategy.replace('_', ' ')}, {queue.ring_time_s} s each",
+            f"{members}{f' with {wanted}' if wanted else ''}; who is free then decides (dialplane queue show)",
+        )
+        phones = [aor for place in queue.members if place.user in users for aor in users[place.user].devices]
+        self.steps += self.recording.told("internal", phones)
+        ways = (
+            (queue.max_waiting is not None, queue.on_full, f"if {queue.max_waiting} wait already"),
+            (not queue.join_empty or queue.leave_empty, queue.on_empty, "if no member is on duty"),
+            (
+                queue.max_wait_s is not None,
+                queue.on_timeout,
+                f"if nobody took the call in {queue.max_wait_s} s",
+            ),
+        )
+        outcomes: dict[str, tuple[Step, str]] = {}
+        for holds, step, why in ways:
+            if holds:
+                before = outcomes[step][0].why + " or " if step in outcomes else ""
+                outcomes[step] = Step("media", f"then {said(step)}", before + why), step
+        if outcomes:
+            self._one_of(outcomes)
+
     # ----------------------------------------------------------------------------------------- menus, what leads on
 
     def _goto(self, extension: str, one: Application, *_: list[Application]) -> None:
@@ -201,6 +244,9 @@ def _plain(lines: Iterable[Application]) -> list[str]:
             legs += line.arguments[3].split("&") if line.arguments[3] else []
             told.append(f"ring {', '.join(legs)} for {line.arguments[2]} s" if legs else "ring nobody")
             told += _then(line.arguments[4:])
+        elif line.name == "dp-queue-alone":
+            legs += line.arguments[0].split("&")
+            told.append(f"ring {', '.join(map(_leg, legs))} for {line.arguments[1]} s, again and again")
         elif line.name == "dp-otherwise":
             told += _then(line.arguments)
         elif line.name == "dp-next":
@@ -225,5 +271,6 @@ Follower.applications = {
     "dp-legs": Follower._legs,
     "dp-next": Follower._step,
     "dp-menu": Follower._menu,
+    "dp-queue": Follower._queue,
     "Goto": Follower._goto,
 }

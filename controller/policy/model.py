@@ -11,6 +11,8 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from controller.queues.model import Queue
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 STRATEGIES = ("all", "in_order", "round_robin", "least_recent", "fewest_calls", "random", "weighted")
 NOTICES = ("none", "clients", "phones")
@@ -160,7 +162,8 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a rule does. `caller_name` goes before the caller's name; `early`, `late`: sound before, after answer;
-    `record`: always, never, or empty: as other rows say."""
+    `record`: always, never, or empty: as other rows say; `priority`, `skills`: of the caller in queues, and of the
+    members who take it (`german:2`)."""
 
     action: str
     target: str = ""
@@ -169,6 +172,8 @@ class Effect:
     early: str = ""
     late: str = ""
     record: str = ""
+    priority: int | None = None
+    skills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,3 +293,4 @@ class Snapshot:
     groups: Mapping[str, Group]
     headers: tuple[str, ...]
     live: Live
+    queues: Mapping[str, Queue] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 | act | does |
 |---|---|
 | `dp-caller` | sets language and what goes before the caller's name; empty: leaves it |
+| `dp-wanted` | sets priority in queues and skills of the members who take it, joined with `&`; empty: leaves it |
 | `dp-early`, `dp-late` | plays a sound before the call is answered; answers and plays it |
 | `dp-record` | says whether what comes next is recorded, and why |
 | `dp-more`, `dp-legs` | rings legs at once; returns when nobody answered |

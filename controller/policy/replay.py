@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -23,19 +23,32 @@ SAME, ELSEWHERE, UNKNOWN = "same", "elsewhere", "unknown"
 _BEGIN = re.compile(r"dialled (\S*) user (\S*) trunk (\S*) from (.*)")
 _RANG = re.compile(r"\b([A-Z]+) cause (\d*)$")
 _PLACES = frozenset(
-    {"dp.ring", "dp.voicemail", "dp.route", "dp.emergency", "dp.refused", "dp.menu", "dp.next"}
+    {
+        "dp.ring",
+        "dp.voicemail",
+        "dp.route",
+        "dp.emergency",
+        "dp.refused",
+        "dp.menu",
+        "dp.next",
+        "dp.queue",
+        "dp.home",
+    }
 )
 # Of dp.next the steps that are a place themselves; the others lead to one.
 _ENDS = ("busy", "hangup", "announce")
 # What came of a place, not where a call went.
 _NO_PLACE = re.compile(r"no trunk took|wrong PIN|listen |no call is parked|no slot of")
 _SPOKEN = {
+    "dp.queue": "wait in queue", "dp.home": "meet at",
     "dp.ring": "ring", "dp.voicemail": "voicemail", "dp.route": "dial", "dp.emergency": "emergency call",
     "dp.refused": "refuse:", "dp.menu": "menu", "dp.next": "", "straight": "straight to",
 }  # fmt: skip
 # dp-legs writes so much of its legs.
 _LEGS_CHARS = 500
 _REJECTED = "21"
+# Not an event of the dialplan: dp.queue tells of both ends of a wait.
+_LEFT = "left"
 
 
 class Place(NamedTuple):
@@ -82,8 +95,7 @@ def recorded(record: Mapping[str, Any], cluster: str) -> Recorded | None:
     )  # fmt: skip
     places: list[Place] = []
     begun, rings, lacking = False, False, ""
-    for said in record["decisions"]:
-        event, text = said["step"], said["text"]
+    for event, text in _without_waits(record["decisions"]):
         if event == "dp.begin" and (found := _BEGIN.match(text)):
             called, user, trunk, number = found.groups()
             leg = leg._replace(called=called, caller=user, trunk=trunk, number=number.strip())
@@ -92,11 +104,9 @@ def recorded(record: Mapping[str, Any], cluster: str) -> Recorded | None:
             break
         elif event == "dp.fallback":
             lacking = "it was not decided then: no AGI server answered its node"
-        elif event == "dp.rang":
-            rings = False
-            places[-1:] = [one._replace(outcome=_outcome(text)) for one in places[-1:]]
-        elif event == "dp.menu" and ": " in text:
-            places[-1:] = [one._replace(outcome=_pressed(text)) for one in places[-1:]]
+        elif event in _CAME_OF and (event != "dp.menu" or ": " in text):
+            rings = rings and event != "dp.rang"
+            places[-1:] = [one._replace(outcome=_CAME_OF[event](text)) for one in places[-1:]]
         elif not rings and _is_place(event, text):
             places.append(Place(event, text))
             rings = event == "dp.ring"
@@ -105,6 +115,19 @@ def recorded(record: Mapping[str, Any], cluster: str) -> Recorded | None:
     if any(one.get("leg") == "straight" for one in record["legs"]):
         return Recorded(leg, (Place("straight", leg.called),))
     return None
+
+
+def _without_waits(decisions: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    """Event and text. Whom a queue rings depends on who is free, not on rows: `_LEFT` says how the wait ended."""
+    waits = False
+    for said in decisions:
+        event, text = said["step"], said["text"]
+        if event == "dp.queue":
+            name, _, step = text.partition(" left: ")
+            waits = not step
+            yield (_LEFT, step) if step else (event, name)
+        elif not waits:
+            yield event, text
 
 
 def replay(call: Recorded, entries: Entries) -> Verdict:
@@ -147,12 +170,21 @@ def _outcome(text: str) -> str:
     return "busy" if status == "BUSY" or cause == _REJECTED else "away"
 
 
+def _left(text: str) -> str:
+    """The step."""
+    return text
+
+
 def _pressed(text: str) -> str:
     """`welcome: 1`, `welcome: extension 101`, `welcome: nothing was pressed`, `welcome: 99 is no choice`."""
     said = text.partition(": ")[2]
     if said == "nothing was pressed":
         return "nothing"
     return "wrong" if said.endswith(" is no choice") else said
+
+
+# What came of the place before.
+_CAME_OF = {"dp.rang": _outcome, "dp.menu": _pressed, _LEFT: _left}
 
 
 def _by_name(leg: media.Leg, entries: Entries) -> str:
@@ -237,7 +269,9 @@ class _Again(Follower):
             self._go(outcomes[""][1])
             return
         said = {one.outcome for one in self._was[self._from : len(self._reached)]}
-        happened = next((one for one in ("silent", "busy", "away") if one in said and one in outcomes), "")
+        happened = next(
+            (one for one in ("silent", "busy", "away", *outcomes) if one in said and one in outcomes), ""
+        )
         if "nothing" in outcomes:
             happened = self._keys()
         if not happened:

@@ -41,6 +41,7 @@ from controller.policy.model import (
     Turn,
     User,
 )
+from controller.queues.model import Queue, queue
 
 __all__ = ["Live", "Override", "Snapshot", "Turn", "live", "snapshot"]
 
@@ -70,6 +71,7 @@ def snapshot(account: str, entries: Mapping[str, str], live: Live) -> Snapshot:
         groups=found["group"],
         headers=tuple(sorted({rule.condition.header[0].lower() for rule in rules if rule.condition.header})),
         live=live,
+        queues=found["queue"],
     )
 
 
@@ -314,6 +316,8 @@ def _effect(one: _Object) -> Effect:
         one.text("early"),
         one.text("late"),
         one.word("record", ("always", "never")),
+        one.optional("priority"),
+        tuple(one.texts("skills")),
     )
 
 
@@ -354,9 +358,17 @@ def _member(one: _Object) -> Member:
     return member
 
 
+def _queue(name: str, one: _Object) -> Queue:
+    try:
+        return queue(name, one.values)
+    except (ValueError, TypeError) as error:
+        raise _bad(one.key, str(error)) from None
+
+
 _KINDS: dict[str, Callable[[str, _Object], object]] = {
     "user": _user,
     "list": _list,
     "policy": _policy,
     "group": _group,
+    "queue": _queue,
 }

@@ -61,6 +61,7 @@ class Queue:
     alert_pace_ms: int = 500
     callback: bool = False
     rejoin_s: int = 60
+    music: str = ""
     on_full: str = "busy"
     on_timeout: str = "hangup"
     on_empty: str = "hangup"

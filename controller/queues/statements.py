@@ -63,6 +63,12 @@ CALL_BACK = """
 UPDATE control.queue_callers SET state = 'callback', callback_number = %(number)s, channel = NULL
  WHERE id = %(id)s AND state = 'waiting' RETURNING account, queue"""
 
+CALLBACKS = "SELECT DISTINCT account, queue FROM control.queue_callers WHERE state = 'callback'"
+CALLS_BACK = """
+SELECT id FROM control.queue_callers AS c
+ WHERE id = ANY (%(ids)s) AND state = 'ringing' AND callback_number IS NOT NULL
+   AND control.queue_calls_back(id, %(node)s)"""
+
 # ----------------------------------------------------------------------------------------- who rings for whom
 
 WAITING = """
@@ -252,14 +258,20 @@ WITH mine AS (
 )
 UPDATE control.queue_callers AS c SET seen_at = clock_timestamp() FROM mine WHERE c.id = mine.id RETURNING c.id"""
 SWEEPS = "SELECT pg_try_advisory_xact_lock(hashtextextended('dialplane.queue.sweep', 0)) AS mine"
+# Who talks goes on talking when the session dies: until the record of the call is complete.
 LATE = """
-SELECT * FROM control.queue_callers
+SELECT * FROM control.queue_callers AS c
  WHERE state IN ('waiting', 'ringing', 'talking')
        AND seen_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
+       AND NOT (state = 'talking' AND EXISTS (
+                SELECT FROM control.call_records AS r WHERE r.call_id = c.call_id AND NOT r.complete))
     OR state = 'callback' AND joined_at < clock_timestamp() - make_interval(secs => %(callback_s)s)
  ORDER BY id FOR UPDATE SKIP LOCKED"""
 ENDED_UNSEEN = """
-UPDATE control.queue_callers SET state = 'gone', outcome = 'answered', ended_at = greatest(seen_at, answered_at)
+UPDATE control.queue_callers AS c
+   SET state = 'gone', outcome = 'answered',
+       ended_at = greatest(seen_at, answered_at, (
+           SELECT r.ended_at FROM control.call_records AS r WHERE r.call_id = c.call_id AND r.complete))
  WHERE id = %(id)s"""
 UNTAKEN = """
 SELECT * FROM control.queue_callers AS c
@@ -277,7 +289,6 @@ DELETE FROM control.queue_callers
 
 # ------------------------------------------------------------------------------------------------------- looks
 
-CALLER = "SELECT *, clock_timestamp() AS now FROM control.queue_callers WHERE id = %(id)s"
 LINE = """
 SELECT id, priority, joined_at, skills, retry_at, tried, state FROM control.queue_callers
  WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback', 'ringing')"""

@@ -6,7 +6,7 @@ transaction is short. A caller and its reservations live by a lease that its ses
 what nobody renews. Every method raises DatabaseError; then nothing was done, or all of it: each may be called again.
 
 A change somebody may wait for is told on channel `dialplane_queue`: `account/queue` (claim: it decides for everybody),
-or `account/queue/caller id` (this caller has an offer: take).
+or `account/queue/caller id` (this caller has an offer: take): `notices()` hears it.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class Store:
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
         return cls(connection, lease_s=lease_s, take_s=take_s)
+
+    @property
+    def closed(self) -> bool:
+        """The connection is gone: nothing will ever be answered here."""
+        return self._connection.closed
 
     async def close(self) -> None:
         """Close the connection."""
@@ -181,6 +186,12 @@ class Store:
         found = await self._all(sql.NEXT, values | {"free": free, "lease_s": self._lease_s})
         return [_caller(row) for row in found], members
 
+    async def calls_back(self, callers: Iterable[int], node: str) -> list[int]:
+        """Of callers who have an offer, those who hung up are called back from this node; gives them."""
+        async with self._transaction():
+            rows = await self._all(sql.CALLS_BACK, {"ids": sorted(callers), "node": node})
+            return [row["id"] for row in rows]
+
     async def _reserve(self, account: str, queue: str, offers: Sequence[Offer]) -> tuple[list[int], bool]:
         """Callers whose offer holds; whether all did. Members another queue took meanwhile are left out."""
         legs: dict[tuple[str, int], list[str]] = {}
@@ -252,11 +263,11 @@ class Store:
             )
             return rang
 
-    async def ended(self, caller: int, queue: Queue) -> bool:
-        """The talk is over, the member wraps up. False: it was over, or never began."""
+    async def ended(self, caller: int, queue: Queue, member: str = "") -> bool:
+        """The talk (with this member) is over, the member wraps up. False: it was over, or never began."""
         async with self._transaction():
             row = await self._locked(caller)
-            if row is None or row["state"] != "talking":
+            if row is None or row["state"] != "talking" or member not in ("", row["member"]):
                 return False
             await self._end(row, queue)
             return True
@@ -279,7 +290,7 @@ class Store:
         """End what nobody renewed, of killed sessions or nodes: callers are `lost` and may come again, members free."""
         async with self._transaction():
             if not (await self._row(sql.SWEEPS, {}) or {}).get("mine"):
-                return Swept(0, 0)
+                return Swept(0, 0, ())
             late = await self._all(sql.LATE, {"lease_s": self._lease_s, "callback_s": _CALLBACK_S})
             freed = 0
             for row in late:
@@ -296,33 +307,33 @@ class Store:
                 freed += len(await self._free(row))
                 await self._run(sql.WITHDRAWN, {"id": row["id"], "take_s": self._take_s})
             await self._run(sql.FORGET, {"kept_s": _KEPT_S})
-            return Swept(len(late), freed)
+            waits = await self._all(sql.CALLBACKS, {})
+            return Swept(len(late), freed, tuple((row["account"], row["queue"]) for row in waits))
 
     # --------------------------------------------------------------------------------------------------- looks
 
-    async def stays(self, setup: Setup, caller: int) -> waiting.Way | None:
-        """Whether a caller who waits has to go on (see `waiting.leaves`); None: it stays."""
+    async def leaving(self, setup: Setup, name: str) -> dict[int, waiting.Way]:
+        """Callers who have to go on, and where to (see `waiting.leaves`)."""
+        queue = _queue(setup, name)
         async with self._transaction():
-            row = await self._row(sql.CALLER, {"id": caller})
-            if row is None or row["state"] != "waiting":
-                return None
-            queue = _queue(setup, row["queue"])
-            return waiting.leaves(queue, _caller(row), await self._members(setup, queue), row["now"])
-
-    async def told(self, setup: Setup, caller: int) -> waiting.Told | None:
-        """What to tell a caller of its position; None: it waits no more."""
-        async with self._transaction():
-            row = await self._row(sql.CALLER, {"id": caller})
-            if row is None:
-                return None
-            queue = _queue(setup, row["queue"])
-            line = await self._all(sql.LINE, {"account": setup.account, "queue": queue.name})
-            callers = [_caller(one) for one in line]
-            if caller not in waiting.positions(callers):
-                return None
-            talk = await self._row(sql.TALK, {"account": setup.account, "queue": queue.name})
+            rows = await self._all(sql.LINE, {"account": setup.account, "queue": name})
+            clock = await self._row(sql.CLOCK, {})
             members = await self._members(setup, queue)
-            return waiting.told(queue, callers, caller, members, talk["talk_s"] if talk else None)
+        ways = {
+            row["id"]: waiting.leaves(queue, _caller(row), members, clock["now"])
+            for row in rows
+            if clock is not None and row["state"] == "waiting"
+        }
+        return {caller: way for caller, way in ways.items() if way is not None}
+
+    async def told(self, setup: Setup, name: str) -> dict[int, waiting.Told]:
+        """What to tell each caller who waits of its position."""
+        queue = _queue(setup, name)
+        async with self._transaction():
+            rows = await self._all(sql.LINE, {"account": setup.account, "queue": name})
+            talk = await self._row(sql.TALK, {"account": setup.account, "queue": name})
+            members = await self._members(setup, queue)
+        return waiting.told(queue, map(_caller, rows), members, talk["talk_s"] if talk else None)
 
     async def look(self, setup: Setup, name: str) -> tuple[Decision, dict[int, int], dict[str, Member]]:
         """What `claim` would decide now, the position of each caller who waits, and the members; reserves nothing."""
@@ -469,3 +480,17 @@ def _heavier(setup: Setup, queue: Queue) -> list[Queue]:
 
 def _first_line(error: psycopg.Error) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+async def notices(conninfo: str) -> AsyncIterator[str]:
+    """What is told on the channel, as long as the connection lasts. DatabaseError: it is over."""
+    try:
+        async with await AsyncConnection.connect(
+            conninfo, autocommit=True, connect_timeout=5, application_name="dialplane queues",
+            keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
+        ) as connection:  # fmt: skip
+            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            async for notice in connection.notifies():
+                yield notice.payload
+    except psycopg.Error as error:
+        raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None

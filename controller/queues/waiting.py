@@ -64,10 +64,11 @@ class Ringing(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What a sweep ended: callers lost, members free again."""
+    """What a sweep ended: callers lost, members free again; and queues (account, name) with callers to call back."""
 
     lost: int
     freed: int
+    callbacks: tuple[tuple[str, str], ...]
 
 
 def positions(callers: Iterable[Caller]) -> dict[int, int]:
@@ -99,17 +100,20 @@ def leaves(queue: Queue, caller: Caller, members: Mapping[str, Member], now: dat
 
 
 def told(
-    queue: Queue, callers: Iterable[Caller], caller: int, members: Mapping[str, Member], talk_s: float | None
-) -> Told:
-    """What to tell a caller. `talk_s`: how long calls of the queue take, on average; None: not known.
+    queue: Queue, callers: Iterable[Caller], members: Mapping[str, Member], talk_s: float | None
+) -> dict[int, Told]:
+    """What to tell each caller. `talk_s`: how long calls of the queue take, on average; None: not known.
 
     Each member who is on duty is done with a call, wrap-up included, in that time, so that many callers move up.
     """
-    position = positions(callers)[caller]
     there = on_duty(queue, members)
     if talk_s is None or not there:
-        return Told(position, None)
-    seconds = position * (talk_s + queue.wrap_up_s) / there
-    if seconds > _MINUTE_S:
-        seconds = math.ceil(seconds / _MINUTE_S) * _MINUTE_S
-    return Told(position, math.ceil(seconds))
+        return {caller: Told(position, None) for caller, position in positions(callers).items()}
+    each_s = (talk_s + queue.wrap_up_s) / there
+    return {
+        caller: Told(position, _rounded(position * each_s)) for caller, position in positions(callers).items()
+    }
+
+
+def _rounded(seconds: float) -> int:
+    return math.ceil(seconds if seconds <= _MINUTE_S else math.ceil(seconds / _MINUTE_S) * _MINUTE_S)

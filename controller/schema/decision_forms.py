@@ -209,7 +209,8 @@ TABLES: dict[str, Spec] = {
         | {"min_devices": "devices", "max_devices": "devices"}
         | {"header_name": "header_name_form", "header_value": "label_form", "account_flag": "word_form"}
         | {"action": "action", "target": "text", "set_language": "language_form", "set_caller_name": "label_form"}
-        | {"early_announcement": "sound_form", "late_announcement": "sound_form", "set_record": "set_record"},
+        | {"early_announcement": "sound_form", "late_announcement": "sound_form", "set_record": "set_record"}
+        | {"set_priority": "priority in queues", "set_skills": "skills"},
         ("account", "policy", "position", "action"), "{account}/{policy}/{position}", "*",
     ),
     "forwardings": (

@@ -17,6 +17,7 @@ def _within(low: int, high: int) -> tuple[Callable[[str], bool], str]:
     )
 
 
+_MOST_PRIORITY = 1000
 _SKILL = "[a-z][a-z0-9-]{0,31}(:[1-9])?"
 CHOICES = {
     "queue strategy": "ring_all batch round_robin least_recent fewest_calls random weighted in_order",
@@ -34,6 +35,14 @@ SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     "percent or none": _within(0, 100),
     "thousand": _within(1, 1000),
     "pace": _within(10, 10000),
+    "priority in queues": (
+        lambda value: re.fullmatch("-?[0-9]{1,4}", value) is not None and abs(int(value)) <= _MOST_PRIORITY,
+        f"a number from -{_MOST_PRIORITY} to {_MOST_PRIORITY}",
+    ),
+    "music": (
+        lambda value: re.fullmatch("[a-z][a-z0-9_-]{0,31}", value) is not None,
+        "a class of musiconhold.conf: small letters, digits, - and _",
+    ),
 }
 NAMES = {
     "queues_name_key": "the account has a queue of this name already: take another",
@@ -74,8 +83,8 @@ TABLES: dict[str, Spec] = {
         | {"service_level_s": "seconds_range", "batch_first_percent": "percent", "batch_first_min": "thousand"}
         | {"batch_second_percent": "percent or none", "batch_wait_s": "seconds_range"}
         | {"alert_limit": "thousand", "alert_pace_ms": "pace", "callback": "bool", "rejoin_s": "wrap up"}
-        | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form", "required_skills": "skills"}
-        | {"record": "record"},
+        | {"music": "music", "required_skills": "skills", "record": "record"}
+        | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
     ),
     "queue_members": (

@@ -123,12 +123,23 @@ class Session:
     """One exchange. The deadline runs from the making of this object."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, deadline_s: float
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        deadline_s: float,
+        limit: asyncio.Timeout | None = None,
     ) -> None:
         self._reader = reader
         self._writer = writer
+        self._limit = limit
         self._deadline_s = deadline_s
-        self._until = asyncio.get_running_loop().time() + deadline_s
+        self._until: float | None = asyncio.get_running_loop().time() + deadline_s
+
+    def keep(self) -> None:
+        """The exchange may take as long as its call: the server's own deadline (`limit`) is off."""
+        if self._limit is not None:
+            self._limit.reschedule(None)
 
     async def request(self) -> Request:
         """What Asterisk says of the call."""
@@ -155,7 +166,9 @@ class Session:
             await self._reply()
 
     async def _reply(self) -> Reply:
-        line = await self._line()
+        return await self._parsed(await self._line())
+
+    async def _parsed(self, line: str) -> Reply:
         found = _REPLY.fullmatch(line)
         if found is None:
             raise Broken("hangup") if line == "HANGUP" else Broken("garbage", f"reply {line[:60]!r}")

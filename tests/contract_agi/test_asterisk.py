@@ -11,14 +11,21 @@ from pathlib import Path
 import pytest
 
 from controller.wire.agi import COMMAND_BYTES, REQUEST_BYTES, Broken, Request, Session
+from controller.wire.agi_held import HeldCall
 from tests.images import server_image
 
 _EXTENSIONS = """
 [calls]
+exten => keys,1,Answer()
+ same => n,AGI(agi://{host}:{port}/keys)
 exten => _[a-z]!,1,Set(given=two "words", a \\\\ and ${{QUOTE}})
  same => n,AGI(agi://{host}:{port}/${{EXTEN}},group,sales,,${{given}},last)
  same => n,AGI(agi://{host}:{port}/look)
  same => n,Wait(20)
+
+[pause]
+exten => s,1,Wait(${{ARG1}})
+ same => n,Return(${{ARG1}} and "${{ARG2}}")
 """
 _FILES = {
     "asterisk.conf": "[options]\nverbose = 0\n",
@@ -29,6 +36,13 @@ _FILES = {
             "pbx_config",
             "res_speech",
             "res_agi",
+            "app_stack",
+            "res_musiconhold",
+            "app_senddtmf",
+            "codec_gsm",
+            "codec_ulaw",
+            "format_gsm",
+            "func_channel",
             "res_clioriginate",
             "bridge_simple",
             "res_timing_timerfd",
@@ -155,3 +169,65 @@ async def test_a_caller_who_hangs_up_is_told(place: Place) -> None:
     place.hang_up()
     with pytest.raises(Broken, match="hung up"):
         await session._reply()
+
+
+# ----------------------------------------------------------------------------------------------------- calls that stay
+
+
+async def test_a_sound_ends_with_the_next_command_wherever_it_is(place: Place) -> None:
+    place.call("decide")
+    session, _ = await place.next()
+    held = HeldCall.of(session)
+    wake = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # At once (the commands may share a packet), in the middle, and about where it ends by itself (0.88 s).
+    for delay_s in (0, 0.01, 0.5, 0.88):
+        wake.clear()
+        timer = loop.call_later(delay_s, wake.set)
+        assert await held.play("vm-goodbye", wake) == ""
+        timer.cancel()
+        assert await held.full_variable(f"say {delay_s}") == f"say {delay_s}"
+    wake.clear()
+    began = loop.time()
+    assert await held.play("vm-goodbye", wake) == ""
+    assert loop.time() - began > 0.5, "played to its end"
+    assert await held.play("not-there", wake) == ""
+    # A sound after one that was interrupted.
+    wake.set()
+    await held.play("vm-goodbye", wake)
+    wake.clear()
+    assert await held.play("vm-goodbye", wake) == ""
+    assert await held.full_variable("done") == "done"
+    await held.finish([("SET", "VARIABLE", "A", "1")])
+
+
+async def test_a_wait_for_keys_ends_with_the_next_command(place: Place) -> None:
+    place.call("decide")
+    session, _ = await place.next()
+    held = HeldCall.of(session)
+    wake = asyncio.Event()
+    for delay_s in (0, 0.01, 0.1, 0.3):
+        wake.clear()
+        asyncio.get_running_loop().call_later(delay_s, wake.set)
+        assert await held.rest(5, wake, keys=True) == ""
+        assert await held.full_variable(f"say {delay_s}") == f"say {delay_s}"
+    wake.clear()
+    assert await held.rest(0.2, wake, keys=True) == ""
+    assert await held.rest(0.2, wake) == ""
+    assert await held.full_variable("done") == "done"
+    await held.finish([("SET", "VARIABLE", "A", "1")])
+
+
+async def test_a_gosub_takes_its_time_and_says_what_it_returned(place: Place) -> None:
+    place.call("decide")
+    session, _ = await place.next()
+    held = HeldCall.of(session)
+    wake = asyncio.Event()
+    wake.set()
+    await held.play("vm-goodbye", wake)
+    assert await held.gosub("pause", "2", "silent") == '2 and "silent"'
+    assert await held.run("SET", "MUSIC", "ON") is not None
+    place.hang_up()
+    with pytest.raises(Broken) as gone:
+        await held.rest(20, asyncio.Event())
+    assert gone.value.kind in ("hangup", "closed")

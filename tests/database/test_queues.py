@@ -26,7 +26,7 @@ from controller.errors import InputError
 from controller.queues import looks
 from controller.queues.model import Member, Place, Queue, Setup
 from controller.queues.store import Store
-from controller.queues.waiting import Joined, Visit, Way
+from controller.queues.waiting import Joined, Swept, Visit, Way
 from controller.schema.explain import explain
 from controller.schema.importer import check, read_company
 from tests.database import queue_process
@@ -159,7 +159,8 @@ def test_places_and_who_may_wait(url: str) -> None:
     async def work(store: Store) -> None:
         does(url, f"INSERT INTO member_states (account_id, user_id, paused) SELECT {ACME}, {ALICE}, true")
         ids = [(await store.join(SETUP, visit(f"t{n}", priority=int(n == 3)))).id for n in range(4)]
-        assert [(await store.told(SETUP, one)).position for one in ids] == [2, 3, 4, 1]  # type: ignore[union-attr]
+        told = await store.told(SETUP, "support")
+        assert [told[one].position for one in ids] == [2, 3, 4, 1]
         full = await store.join(SETUP, visit("t9"))
         assert full.way == Way("full", "busy", "4 callers wait already, 4 may")
         again = await store.join(SETUP, visit("t9"))
@@ -170,17 +171,17 @@ def test_places_and_who_may_wait(url: str) -> None:
         assert await store.claim(SETUP, "support") == [ids[3]]
         assert await store.leave(ids[0], "left") == "left"
         assert await store.leave(ids[0], "abandoned") == "left"
-        assert await store.told(SETUP, ids[0]) is None
-        assert (await store.told(SETUP, ids[1])).position == 2  # type: ignore[union-attr]
+        told = await store.told(SETUP, "support")
+        assert ids[0] not in told
+        assert told[ids[1]].position == 2
         does(url, "UPDATE member_states SET paused = false, logged_in = false")
         does(url, f"INSERT INTO member_states (account_id, user_id, logged_in) SELECT {ACME}, id, false "
                   f"FROM users WHERE name = 'bob' AND account_id = {ACME}")  # fmt: skip
         assert (await store.join(SETUP, visit("t10"))).way == Way("empty", "hangup", "no member is on duty")
-        assert await store.stays(SETUP, ids[1]) is None
+        assert await store.leaving(SETUP, "support") == {}
         leaving = replace(SETUP, queues={"support": replace(SUPPORT_QUEUE, leave_empty=True)})
-        way = await store.stays(leaving, ids[1])
-        assert way is not None
-        assert way.outcome == "empty"
+        ways = await store.leaving(leaving, "support")
+        assert {one: way.outcome for one, way in ways.items()} == {ids[1]: "empty", ids[2]: "empty"}
         with pytest.raises(InputError, match="no queue nosuch"):
             await store.join(SETUP, visit("t11", "nosuch"))
 
@@ -349,8 +350,8 @@ def test_a_caller_whose_session_died_comes_back_to_its_place(url: str) -> None:
         does(
             url, f"UPDATE control.queue_callers SET seen_at = now() - interval '1 min' WHERE id = {first.id}"
         )
-        assert await store.sweep() == (1, 1)
-        assert await store.sweep() == (0, 0)
+        assert await store.sweep() == Swept(1, 1, ())
+        assert await store.sweep() == Swept(0, 0, ())
         assert await store.heartbeat([first.id, second.id]) == {second.id}
         assert value(url, "SELECT count(*) FROM control.queue_offers") == 1
         # By the same ticket, and by number with another one; another number is somebody else.
@@ -358,7 +359,7 @@ def test_a_caller_whose_session_died_comes_back_to_its_place(url: str) -> None:
         assert not other.again
         back = await store.join(SETUP, visit("t1"))
         assert back == Joined(first.id, None, again=True)
-        assert (await store.told(SETUP, first.id)).position == 1  # type: ignore[union-attr]
+        assert (await store.told(SETUP, "support"))[first.id].position == 1
         does(url, "UPDATE control.queue_callers SET seen_at = now() - interval '1 min'")
         await store.sweep()
         back = await store.join(SETUP, visit("t4", caller="+4930222", node="media2"))
@@ -386,7 +387,7 @@ def test_an_offer_nobody_takes_is_withdrawn(url: str) -> None:
         first = await store.join(SETUP, visit("t1"))
         assert await store.claim(SETUP, "support") == [first.id]
         does(url, "UPDATE control.queue_offers SET until = now() - interval '1 s'")
-        assert await store.sweep() == (0, 1)
+        assert await store.sweep() == Swept(0, 1, ())
         assert await store.take(first.id) is None
         second = await store.join(SETUP, visit("t2"))
         assert await store.claim(SETUP, "support") == [second.id], "the first one has its pause"
@@ -423,7 +424,7 @@ def test_a_talk_whose_session_died_is_ended_once(url: str) -> None:
         await store.take(one.id)
         await store.answered(one.id, "alice")
         does(url, "UPDATE control.queue_callers SET seen_at = now() - interval '1 min'")
-        assert await store.sweep() == (1, 1)
+        assert await store.sweep() == Swept(1, 1, ())
         assert not await store.ended(one.id, SUPPORT_QUEUE)
         assert [event for event, _ in events(url, one.id)].count("ended") == 1
 
@@ -440,14 +441,14 @@ def test_who_wants_to_be_called_back_keeps_the_place(url: str) -> None:
             url,
             "UPDATE control.queue_callers SET seen_at = now() - interval '1 min' WHERE state = 'callback'",
         )
-        assert await store.sweep() == (0, 0)
+        assert await store.sweep() == Swept(0, 0, (("acme", "support"),))
         assert await store.claim(SETUP, "support") == [one.id, two.id]
         ringing = await store.take(one.id)
         assert ringing is not None
         assert ringing.callback == "+4930111"
         # The process that called back dies: the caller waits for another one.
         does(url, f"UPDATE control.queue_callers SET seen_at = now() - interval '1 min' WHERE id = {one.id}")
-        assert await store.sweep() == (1, 1)
+        assert await store.sweep() == Swept(1, 1, (("acme", "support"),))
         assert await store.claim(SETUP, "support") == [one.id]
         assert (await store.take(one.id)) is not None
         assert await store.leave(one.id, "unreached") == "unreached"
@@ -602,7 +603,7 @@ def test_an_agent_may_do_what_the_store_does_and_no_more(url: str, postgresql: s
         await store.missed(joined.id, SUPPORT_QUEUE)
         await store.claim(SETUP, "support")
         await store.answered(joined.id, "alice")
-        await store.told(SETUP, joined.id)
+        await store.told(SETUP, "support")
         await store.heartbeat([joined.id])
         await store.ended(joined.id, SUPPORT_QUEUE)
         await store.sweep()

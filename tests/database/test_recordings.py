@@ -108,7 +108,7 @@ def test_rows_reach_the_nodes(rows: Rows) -> None:
     assert lines[":tape:desk2@acme.example"] == "Return(internal&inbound&outbound)"
     assert not [key for key in lines if key.startswith((":record:carol", ":tape:desk3", ":tape:desk1"))]
     assert "Gosub(dp-record,s,1(always,group sales))" in lines[":group:sales"].split("\n")
-    assert lines[":queue:support"].split("\n")[0] == "Gosub(dp-record,s,1(on_demand,queue support))"
+    assert lines[":queue:support"].split("\n")[0] == "Gosub(dp-queue,s,1(support,,on_demand))"
     assert '"record":["inbound","outbound"]' in found["policy", "acme/user/alice"]
     assert '"record"' not in found["policy", "acme/user/carol"]
     assert '"record":"always"' in found["policy", "acme/group/sales"]

@@ -27,6 +27,7 @@ NIGHT = datetime(2026, 5, 5, 21, tzinfo=UTC)
 SALES = "app1@acme.example&desk1@acme.example&bob@acme.example&+4930888600~10"
 BEGIN_INSIDE = ("dp.begin", "dialled {called} user carol trunk  from 104")
 BEGIN_OUTSIDE = ("dp.begin", "dialled +4930555013 user  trunk carrier-a from +49301234567")
+TO_SUPPORT = [BEGIN_INSIDE, ("dp.queue", "support")]
 TO_SALES = [BEGIN_INSIDE, ("dp.ring", f"{SALES} for 30 s")]
 SILENT, ANSWERED = ("dp.rang", "NOANSWER cause 19"), ("dp.rang", "ANSWER cause 16")
 Events = list[tuple[str, str]]
@@ -97,6 +98,11 @@ def replayed(connection: psycopg.Connection[Any]) -> list[tuple[str, str, str]]:
         ([("dp.begin", "dialled 112 user carol trunk  from 104"), ("dp.emergency", "112 by carrier-a*1|carrier-b*1")],
          {"called": "112"}),
         ([], {"called": "103", "legs": ("straight",)}),
+        # Whom a queue rang is not compared, where it led on is.
+        (TO_SUPPORT, {"called": "620"}),
+        ([*TO_SUPPORT, ("dp.ring", "lobby@acme.example for 20 s"), ANSWERED], {"called": "620"}),
+        ([*TO_SUPPORT, ("dp.ring", "bob@acme.example for 20 s"), SILENT, ("dp.queue", "support left: voicemail:600"),
+          ("dp.next", "voicemail:600"), ("dp.voicemail", "600@acme")], {"called": "620"}),
     ],
 )  # fmt: skip
 def test_what_is_unchanged_is_the_same(company: str, events: Events, options: dict[str, Any]) -> None:
@@ -124,6 +130,10 @@ CHANGES: list[tuple[str, Events, dict[str, Any], str, str]] = [
      f"ring {SALES} for 30 s", "echo test"),
     ("INSERT INTO forwardings (account_id, user_id, step) SELECT account_id, id, 'voicemail:102' FROM users "
      "WHERE name = 'lobby'", [], {"called": "103", "legs": ("straight",)}, "straight to 103", "voicemail 102@acme"),
+    ("UPDATE queues SET on_full = 'busy', on_timeout = 'extension:102', on_empty = 'busy' WHERE name = 'support'",
+     [*TO_SUPPORT, ("dp.queue", "support left: voicemail:600"), ("dp.next", "voicemail:600"),
+      ("dp.voicemail", "600@acme")], {"called": "620"}, "voicemail 600@acme",
+     "wait in queue support: least recent, 20 s each"),
     ("UPDATE users SET permission = 'international' WHERE name = 'bob'",
      [("dp.begin", "dialled 0033123456789 user bob trunk  from 102"),
       ("dp.refused", "+33123456789 is international: permission national")],

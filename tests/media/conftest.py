@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from controller.compiler import dialplan, dialplan_shared
 from controller.compiler.policy import with_identities
+from tests.database.conftest import new_database, postgresql  # noqa: F401 - fixtures
 from tests.media import company
 from tests.media.decided import DECIDED, Agi
 from tests.media.features import FEATURES
 from tests.media.node import MediaNode, image
 from tests.media.peer import Edge
+from tests.media.queues import WAITING
 from tests.media.recorded import RECORDED
+from tests.media.resident import Resident, residing
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +51,7 @@ def the_edge(media: MediaNode) -> Edge:
             **dialplan.account_dialplan(with_identities(DECIDED), system),
             **dialplan.account_dialplan(FEATURES, system),
             **dialplan.account_dialplan(RECORDED, system),
+            **dialplan.account_dialplan(WAITING, system),
         },
         {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},
         dialplan_shared.media_files(system),
@@ -75,3 +79,17 @@ def agi(media: MediaNode, edge: Edge) -> Iterator[Agi]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def queue_database(new_database: Callable[..., str]) -> str:  # noqa: F811
+    return new_database()
+
+
+@pytest.fixture
+def served(media: MediaNode, edge: Edge, queue_database: str) -> Iterator[Resident]:
+    """The AGI server of the node, as it is installed, and a database in which nobody waits."""
+    with residing(media, WAITING, queue_database) as server:
+        for table in ("callers", "member_stats", "events"):
+            server.rows(f"DELETE FROM control.queue_{table}")
+        yield server

@@ -398,6 +398,13 @@ class Edge:
         except OSError:
             return
 
+    def last_leg_to(self, user: str) -> Leg:
+        """The last of the legs Asterisk made to a user part."""
+        self.leg_to(user)
+        return [
+            one for one in self.legs.values() if one.invite and one.invite.user == user and one.invite.headers
+        ][-1]
+
     def leg_to(self, user: str, limit_s: float = LIMIT_S) -> Leg:
         """The leg Asterisk made to a user part."""
         end = time.monotonic() + limit_s

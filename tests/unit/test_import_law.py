@@ -26,7 +26,7 @@ PSYCOPG_ROOMS = ("desired", "revision", "schema")
 # Pure files of a room that has a store.
 PURE_FILES = {f"queues/{name}.py" for name in ("engine", "waiting", "model", "statements")}
 # A call waits for it: of the rooms, only what decides and what speaks AGI.
-AGI_ROOMS = {"controller.agi", "controller.policy", "controller.wire", "controller.errors"}
+AGI_ROOMS = {f"controller.{room}" for room in ("agi", "policy", "queues", "wire", "errors")}
 # Files outside those rooms that may speak SQL to PostgreSQL.
 PSYCOPG_FILES = {
     "pipeline.py",

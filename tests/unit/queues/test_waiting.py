@@ -69,23 +69,23 @@ def test_positions_and_what_is_told() -> None:
     ]
     assert positions(callers) == {4: 1, 1: 2, 2: 3, 3: 4}
     both = {"alice": ALICE, "bob": BOB}
-    assert told(QUEUE, callers, 1, both, 50.0) == Told(2, 50)
-    assert told(replace(QUEUE, wrap_up_s=10), callers, 3, {"alice": ALICE}, 50.0) == Told(4, 240)
-    assert told(QUEUE, callers, 3, {}, 50.0) == Told(4, None)
-    assert told(QUEUE, callers, 3, both, None) == Told(4, None)
+    assert told(QUEUE, callers, both, 50.0)[1] == Told(2, 50)
+    assert told(replace(QUEUE, wrap_up_s=10), callers, {"alice": ALICE}, 50.0)[3] == Told(4, 240)
+    assert told(QUEUE, callers, {}, 50.0)[3] == Told(4, None)
+    assert told(QUEUE, callers, both, None)[3] == Told(4, None)
 
 
 HANGUP = rows.Step("hangup")
 PLAIN = rows.Queue(
     "support", "Support", "ring_all", 20, 5, 0, 10, None, None, False, False, False, None, None, 60, None, 20, 25, 1,
-    25, 8, None, 500, False, 60, rows.Step("busy"), HANGUP, HANGUP,
+    25, 8, None, 500, False, 60, None, rows.Step("busy"), HANGUP, HANGUP,
 )  # fmt: skip
 FULL = replace(
     PLAIN, name="vip", strategy="batch", ring_time_s=30, retry_s=0, wrap_up_s=15, weight=50, max_waiting=3,
     max_wait_s=90,
     join_empty=True, leave_empty=True, announce_position=True, announce_every_s=30, periodic_sound="acme/offer",
     periodic_every_s=90, greeting="acme/hello", service_level_s=10, batch_first_percent=50, batch_first_min=2,
-    batch_second_percent=0, batch_wait_s=9, alert_limit=5, alert_pace_ms=250, callback=True, rejoin_s=0,
+    batch_second_percent=0, batch_wait_s=9, alert_limit=5, alert_pace_ms=250, callback=True, rejoin_s=0, music="soft",
     on_full=rows.Step("extension", "101"), on_timeout=rows.Step("busy"), on_empty=rows.Step("voicemail", "600"),
     required_skills=("german:2", "billing"),
     members=(rows.QueueMember("alice", 0, 10, ("german:3",)), rows.QueueMember("lobby", 5, 20, (), 0)),
