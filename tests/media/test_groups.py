@@ -71,7 +71,7 @@ def test_a_rendered_group_in_which_nobody_may_be_rung_goes_on(
     leg = call(edge, "620", Caller="ann", Device=P1)
     leg.wait("200")
     assert rung(edge) == ["p4"]
-    assert 'dp.next {"extra":"extension:103"}' in decisions(media, leg)
+    until(lambda: 'dp.next {"extra":"extension:103"}' in decisions(media, leg))
     leg.bye()
 
 
