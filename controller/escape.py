@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 
 from controller.errors import TemplateError
 
@@ -42,3 +43,15 @@ def name(value: object) -> Raw:
     if not NAME(text):
         raise TemplateError(f"{text!r} cannot be a name here: letters, digits and + * # . _ @ : ~ - only")
     return Raw(text)
+
+
+def chunks(names: Iterable[str], most: int) -> list[Raw]:
+    """Names joined with `&`, as few texts of at most so many characters as hold them; at least one."""
+    found = [""]
+    for one in names:
+        longer = f"{found[-1]}&{one}" if found[-1] else one
+        if len(longer) > most:
+            found.append(one)
+        else:
+            found[-1] = longer
+    return [Raw(text) for text in found]

@@ -13,10 +13,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from controller.agent.state import State, Wanted
 from controller.errors import DatabaseError, InputError
+from controller.wire.postgresql import CONNECT_TIMEOUT_S, HELD
 
 # Beyond it a snapshot costs less than replaying.
 MAX_CHANGES = 200_000
-_CONNECT_TIMEOUT_S = 5
 CHANNELS = ("dialplane_revision", "dialplane_verify")
 
 
@@ -132,13 +132,8 @@ class Store:
     async def _connection(self, what: str) -> AsyncConnection:
         return await AsyncConnection.connect(
             self._conninfo,
-            autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=f"dialplane agent {self._node} {what}",
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
+            **HELD,
         )
 
     async def close(self) -> None:
@@ -203,7 +198,7 @@ class Store:
             _named(self._conninfo),
             psycopg.connect(
                 self._conninfo,
-                connect_timeout=_CONNECT_TIMEOUT_S,
+                connect_timeout=CONNECT_TIMEOUT_S,
                 application_name=f"dialplane agent {self._node} snapshot",
             ) as connection,
         ):

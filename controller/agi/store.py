@@ -19,11 +19,11 @@ from psycopg.types.json import Jsonb
 
 from controller.errors import DatabaseError
 from controller.policy.notices import Notice
+from controller.wire.postgresql import HELD
 
 DEADLINE_S = 0.2
 # Nobody rings meanwhile: a caller who leaves a group hears whether that was done.
 MEMBERSHIP_S = 1.5
-_CONNECT_TIMEOUT_S = 5
 _BACKOFF_S = (0.5, 10.0)
 _LOOK_S = 1.0
 
@@ -177,13 +177,8 @@ class Store:
     async def _connect(self) -> AsyncConnection:
         return await AsyncConnection.connect(
             self._conninfo,
-            autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=f"dialplane agi {self._node}",
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
+            **HELD,
         )
 
     async def _ask(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]]) -> _T:

@@ -10,7 +10,13 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from controller.compiler.dialplan_text import chunks, data_key, parse_dialplan, routes, trunk_caller_ids
+from controller.compiler.dialplan_text import (
+    MAX_DEVICES_BYTES,
+    data_key,
+    parse_dialplan,
+    routes,
+    trunk_caller_ids,
+)
 from controller.compiler.features import render_features
 from controller.compiler.media_templates import render
 from controller.compiler.recording import render_recording
@@ -25,7 +31,7 @@ from controller.desired.model import (
     System,
 )
 from controller.errors import TemplateError
-from controller.escape import Raw, name
+from controller.escape import Raw, chunks, name
 
 _MAX_NAME = 80
 # Strategies that go by who answered: the decision server is told.
@@ -212,7 +218,7 @@ def _line(
     boxes: dict[str | None, str],
     forwardings: Iterable[Forwarding],
 ) -> _Line:
-    *more, devices = chunks(ringing.get(one.user, ())) if one.user else [Raw("")]
+    *more, devices = chunks(ringing.get(one.user, ()), MAX_DEVICES_BYTES) if one.user else [Raw("")]
     mailbox = boxes.get(one.user, one.extension) if one.user else one.extension
     extension = name(one.extension)
     if extension[0] in "_:":
@@ -258,7 +264,9 @@ def _group(group: Group, ringing: dict[str, list[str]], account: Account) -> _Gr
         ):
             delay_s = one.delay_s if group.strategy == "all" and one.delay_s < group.ring_time_s else 0
             legs[leg] = min(delay_s, legs.get(leg, delay_s))
-    *more, last = chunks(name(f"{leg}~{delay_s}" if delay_s else leg) for leg, delay_s in legs.items())
+    *more, last = chunks(
+        (name(f"{leg}~{delay_s}" if delay_s else leg) for leg, delay_s in legs.items()), MAX_DEVICES_BYTES
+    )
     return _Group(
         _key(group.name),
         name(group.name),
@@ -292,7 +300,9 @@ def _is_told(group: Group) -> bool:
 
 def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Queue:
     """All members at once, those on the telephone passed over."""
-    *more, last = chunks(name(leg) for member in queue.members for leg in ringing.get(member.user, ()))
+    *more, last = chunks(
+        (name(leg) for member in queue.members for leg in ringing.get(member.user, ())), MAX_DEVICES_BYTES
+    )
     return _Queue(
         _key(queue.name),
         name(queue.name),

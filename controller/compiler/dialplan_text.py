@@ -12,7 +12,8 @@ from controller.escape import Raw, name
 
 # Asterisk discards an AMI line over 1024 bytes, header name included.
 MAX_LINE_BYTES = 900
-_MAX_DEVICES_BYTES = 600
+# What one line holds of devices to ring.
+MAX_DEVICES_BYTES = 600
 
 _CONTEXT = re.compile(r"\[([A-Za-z0-9._-]+)\]").fullmatch
 _EXTEN = re.compile(r"exten\s*=>?\s*([^,\s/$]+)\s*,\s*(\w+)\s*,\s*(.+)").fullmatch
@@ -138,15 +139,3 @@ def routes(rows: Iterable[Route], trunks: dict[str, Trunk]) -> list[tuple[Raw, R
 def trunk_caller_ids(trunks: Iterable[Trunk]) -> list[tuple[Raw, str]]:
     """The number that each trunk shows, as `:trunk:<key>` holds it; only of those that have one and are enabled."""
     return [(name(data_key(one.name)), one.caller_id) for one in trunks if one.caller_id and one.enabled]
-
-
-def chunks(devices: Iterable[str]) -> list[Raw]:
-    """Device lists joined with `&`, as few as fit into a line each; at least one."""
-    lists = [""]
-    for aor in devices:
-        longer = f"{lists[-1]}&{aor}" if lists[-1] else aor
-        if len(longer) > _MAX_DEVICES_BYTES:
-            lists.append(aor)
-        else:
-            lists[-1] = longer
-    return [Raw(chunk) for chunk in lists]

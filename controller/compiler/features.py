@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controller.compiler.dialplan_text import chunks, data_key
+from controller.compiler.dialplan_text import MAX_DEVICES_BYTES, data_key
 from controller.compiler.media_templates import render
 from controller.desired.model import Account, Conference, GroupMember, Page, ParkingLot
-from controller.escape import Raw, name
+from controller.escape import Raw, chunks, name
 
 
 class _Room(NamedTuple):
@@ -118,7 +118,7 @@ def _page(extension: str, page: Page, account: Account) -> _Page:
         for device in devices
         if (member.user and device.user == member.user) or device.aor == member.device
     ]
-    *more, last = chunks(dict.fromkeys(heard))
+    *more, last = chunks(dict.fromkeys(heard), MAX_DEVICES_BYTES)
     return _Page(
         name(extension),
         name(page.name),

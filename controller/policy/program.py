@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controller.errors import TemplateError
-from controller.escape import Raw, argument, name
+from controller.escape import argument, chunks, name
 
 # Asterisk's manager discards longer lines; a program keeps to what every line of the dialplan keeps to.
 MAX_LINE_BYTES = 900
@@ -60,7 +60,8 @@ def lines(program: Iterable[Act]) -> tuple[str, ...]:
 
 def ring(legs: Iterable[Leg], seconds: int, flags: str = "") -> tuple[Act, ...]:
     """Rings all legs at once for so long. Flags: `s` passes over devices with a call up, `c` asks for a key."""
-    *more, last = _chunks(legs)
+    texts = (name(f"{leg.address}~{leg.delay_s}" if leg.delay_s else leg.address) for leg in legs)
+    *more, last = chunks(texts, _MAX_LEGS_BYTES)
     return (*(Act("dp-more", (chunk,)) for chunk in more), Act("dp-legs", (last, str(seconds), flags)))
 
 
@@ -82,16 +83,3 @@ def go(step: str, cause: int = ABSENT) -> Act:
 def reject(word: str) -> Act:
     """Refuses: busy, declined, unavailable, unknown, not_found."""
     return Act("dp-reject", (word,))
-
-
-def _chunks(legs: Iterable[Leg]) -> list[Raw]:
-    """Legs joined with `&`, as few texts as fit into a line each; at least one."""
-    chunks = [""]
-    for leg in legs:
-        text = name(f"{leg.address}~{leg.delay_s}" if leg.delay_s else leg.address)
-        longer = f"{chunks[-1]}&{text}" if chunks[-1] else text
-        if len(longer) > _MAX_LEGS_BYTES:
-            chunks.append(text)
-        else:
-            chunks[-1] = longer
-    return [Raw(chunk) for chunk in chunks]

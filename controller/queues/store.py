@@ -28,6 +28,7 @@ from controller.queues import waiting
 from controller.queues.engine import Decision, Offer, Rival, offer
 from controller.queues.model import Caller, Member, Queue, Setup, skills
 from controller.queues.waiting import Joined, Ringing, Swept, Visit
+from controller.wire.postgresql import HELD
 
 CHANNEL = "dialplane_queue"
 LEASE_S = 15.0
@@ -57,16 +58,11 @@ class Store:
         try:
             connection = await AsyncConnection.connect(
                 conninfo,
-                autocommit=True,
-                connect_timeout=5,
                 row_factory=dict_row,
                 application_name="dialplane queues",
                 # What is lost with the last moments of a database: who just came asks again with the same ticket.
                 options=f"-c statement_timeout={int(timeout_s * 1000)} -c synchronous_commit=off",
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=3,
-                tcp_user_timeout=10_000,
+                **HELD,
             )
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
