@@ -1,4 +1,4 @@
-"""How processes that live long hold a connection to PostgreSQL: a server that is gone without a word is noticed in 11 s."""
+"""How processes that live long hold a connection to PostgreSQL: a server gone without a word is noticed in 11 s."""
 
 from __future__ import annotations
 
