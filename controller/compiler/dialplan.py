@@ -168,6 +168,11 @@ def render_account(account: Account, system: System) -> str:
                 for user in account.users
                 if user.enabled
             ],
+            "own_numbers": [
+                (name(data_key(device.aor)), device.emergency_caller_id)
+                for device in account.devices
+                if device.emergency_caller_id is not None and device.enabled
+            ],
             "devices": [
                 (data_key(device.aor), device.caller_id)
                 for device in account.devices

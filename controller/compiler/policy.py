@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.desired.model import (
     Account,
+    Device,
     Extension,
     Forwarding,
     Group,
@@ -45,7 +46,8 @@ def with_identities(account: Account) -> Account:
     """The account with callers who show the number of a group instead of their own.
 
     That is an outgoing member, and the group has an identity. Of several groups the first by name counts. A user shows
-    it from all devices but those with a number of their own; a device that is a member itself always.
+    it from all devices but those with a number of their own; a device that is a member itself always. Emergency calls
+    show the own number all the same: who calls back looks for that person.
     """
     shown: dict[str, str] = {}
     for group in sorted(account.groups, key=lambda one: one.name):
@@ -54,12 +56,18 @@ def with_identities(account: Account) -> Account:
                 shown.setdefault(member.name, group.identity)
     if not shown:
         return account
+    own = {user.name: user.caller_id for user in account.users}
+
+    def device_(one: Device) -> Device:
+        if one.aor not in shown and (one.caller_id or one.user not in shown):
+            return one
+        number = one.caller_id or own.get(one.user or "") or account.caller_id or ""
+        return replace(one, caller_id=shown.get(one.aor, one.caller_id), emergency_caller_id=number)
+
     return replace(
         account,
         users=tuple(replace(user, caller_id=shown.get(user.name, user.caller_id)) for user in account.users),
-        devices=tuple(
-            replace(device, caller_id=shown.get(device.aor, device.caller_id)) for device in account.devices
-        ),
+        devices=tuple(map(device_, account.devices)),
     )
 
 

@@ -21,6 +21,8 @@ class Device:
     call_limit: int | None
     caller_id: str | None
     enabled: bool
+    # What an emergency call shows instead, where `caller_id` or the user's is a group's; empty: what its trunk shows.
+    emergency_caller_id: str | None = None
 
     @property
     def aor(self) -> str:

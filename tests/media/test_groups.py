@@ -200,6 +200,16 @@ def test_what_outside_parties_see_is_the_group_and_their_return_call_reaches_all
     back.bye()
 
 
+def test_an_emergency_call_shows_the_own_number(edge: Edge) -> None:
+    edge.answers = {"trunk:first-1": "answer"}
+    leg = call(edge, "112", Caller="ben", Device=P3)
+    leg.wait("200")
+    shown = edge.leg_to("112").invite
+    assert shown
+    assert "+4930666000" in shown.get("from")
+    leg.bye()
+
+
 def test_who_is_no_outgoing_member_shows_the_own_number(edge: Edge) -> None:
     edge.answers = {"trunk:first-1": "answer"}
     leg = call(edge, "0401234567", Caller="ann", Device=P1)

@@ -171,6 +171,10 @@ def test_outgoing_members_show_the_identity_of_the_first_group_by_name() -> None
     )
     changed = with_identities(account)
     assert {user.name: user.caller_id for user in changed.users} == {"alice": "+4930555030", "lobby": None}
+    own = {
+        one.name: one.emergency_caller_id for one in changed.devices if one.emergency_caller_id is not None
+    }
+    assert own == {"desk1": "+4930555010", "app1": "+4930555010", "lobby": "+4930555000"}
     shown = {one.name: one.caller_id for one in changed.devices if one.caller_id}
     assert shown == {"lobby": "+4930555020", "desk2": "+4930555099"}
     data = {entry.address.key: entry.value for entry in compile_account(account, SYSTEM)}
