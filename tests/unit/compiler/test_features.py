@@ -10,6 +10,7 @@ from controller.compiler import dialplan, edge
 from controller.desired.model import Account, Conference, Extension, Step
 from controller.policy import Step as Told
 from controller.policy.media import Leg, Walk
+from controller.policy.replay import ELSEWHERE, SAME, Place, Recorded, replay
 from tests.media.features import FEATURES
 from tests.unit.samples import SYSTEM
 from tests.unit.test_policy import Held
@@ -122,6 +123,26 @@ def test_where_a_parked_call_goes_is_explained() -> None:
     assert steps[2] == ("ring f4@feat.example for 5 s", "extension 104 of feat-1 is user ida", 1)
     [_, then] = explained("710", replace(FEATURES, parking_lots=(DESK, replace(HASTY, return_s=0))))[:2]
     assert then.what == "then extension 104"
+
+
+@pytest.mark.parametrize(
+    ("went", "step", "verdict"),
+    [
+        ((), "104", SAME),  # somebody dialled the slot
+        (("ida for 5 s",), "104", SAME),
+        (("ida for 5 s",), "103", ELSEWHERE),
+        ((), "103", SAME),
+    ],
+)
+def test_a_parked_call_replayed_goes_on_if_it_did(went: tuple[str, ...], step: str, verdict: str) -> None:
+    lots = (DESK, replace(HASTY, on_timeout=Step("extension", step)))
+    lines = dialplan.account_dialplan(replace(FEATURES, parking_lots=lots), SYSTEM)
+    call = Recorded(
+        Leg("c1", "feat-1", "710", "fay", "f1@feat.example", ""),
+        (Place("dp.home", "710"), *(Place("dp.ring", text) for text in went)),
+    )
+    held = Held({("media", "dialplan", key): line for key, line in lines.items()})
+    assert replay(call, held).verdict == verdict
 
 
 def test_a_page_has_devices_in_as_many_lines_as_they_need() -> None:
