@@ -99,7 +99,8 @@ def _shown(data: dict[str, Any]) -> Iterator[str]:
         place = f"{one['position']}." if one["position"] else "-"
         who = f" with {one['member']}" if one["member"] else ""
         why = f": {one['why']}" if one["why"] else ""
-        yield f"  {place:<4} caller {one['id']} {one['caller']} {one['state']}{who}, {one['wait_s']} s{why}"
+        where = f"on {one['node']}, {one['wait_s']} s"
+        yield f"  {place:<4} caller {one['id']} {one['caller']} {one['state']}{who} {where}{why}"
     if not data["callers"]:
         yield "  nobody waits"
     for one in data["members"]:
