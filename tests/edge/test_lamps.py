@@ -249,6 +249,19 @@ def test_ended_it_says_nothing_more(make: Make, media: Endpoint, edge: Edge) -> 
         edge.rpc("htable.get", "watched", "acme/desk")
 
 
+def test_what_may_be_watched_no_longer(make: Make, edge: Edge) -> None:
+    one = Watch(make("lobby", 70), DESK)
+    one.subscribe()
+    one.notified()
+    edge.drop("lamp", f"101@{DOMAIN}")
+    try:
+        assert one.subscribe().status == 481
+        assert one.notified()[0] == "terminated"
+        assert Watch(one.phone, DESK).subscribe().status == 404
+    finally:
+        edge.put("lamp", f"101@{DOMAIN}", "acme/desk")
+
+
 @pytest.mark.parametrize(
     ("uri", "event", "expires", "status"),
     [
