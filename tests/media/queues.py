@@ -14,7 +14,7 @@ def _to(number: str, kind: str, target: str | None = None) -> Extension:
     return Extension(number, kind, None, target, 20, HANGUP, HANGUP, HANGUP)
 
 
-def _queue(name: str, *members: str, **changes: object) -> Queue:
+def queue_of(name: str, *members: str, **changes: object) -> Queue:
     values: dict[str, object] = {
         "strategy": "in_order", "ring_time_s": 3, "retry_s": 1, "wrap_up_s": 0, "weight": 10, "max_waiting": None,
         "max_wait_s": None, "join_empty": True, "leave_empty": False, "announce_position": False,
@@ -44,14 +44,14 @@ WAITING = Account(
     ),
     numbers=(Number(NUMBER, "700"), Number("+4930888011", "703")),
     queues=(
-        _queue("one", "mia", "ned"),
-        _queue("all", "mia", "ned", "oda", strategy="ring_all", wrap_up_s=2),
-        _queue("short", "mia", max_wait_s=4, max_waiting=1, on_timeout=Step("extension", "104"), ring_time_s=2),
-        _queue(
+        queue_of("one", "mia", "ned"),
+        queue_of("all", "mia", "ned", "oda", strategy="ring_all", wrap_up_s=2),
+        queue_of("short", "mia", max_wait_s=4, max_waiting=1, on_timeout=Step("extension", "104"), ring_time_s=2),
+        queue_of(
             "told", "mia", ring_time_s=1, greeting="vm-goodbye", announce_position=True, announce_every_s=4,
             callback=True,
         ),
-        _queue("nobody", "oda", join_empty=False, on_empty=Step("extension", "104")),
-        _queue("batches", *PEOPLE, strategy="batch", ring_time_s=6, batch_wait_s=2),
+        queue_of("nobody", "oda", join_empty=False, on_empty=Step("extension", "104")),
+        queue_of("batches", *PEOPLE, strategy="batch", ring_time_s=6, batch_wait_s=2),
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from controller.desired.model import (
     Step,
     User,
 )
+from tests.media.queues import queue_of
 
 BUSY, HANGUP = Step("busy"), Step("hangup")
 NUMBER, RULED = "+4930888010", "+4930888011"
@@ -44,7 +45,7 @@ RECORDED = Account(
             Extension(str(number), "user", owner, None, 20, BUSY, HANGUP, HANGUP)
             for number, owner in enumerate(PEOPLE, 101)
         ),
-        _to("600", "group", "sales-1"), _to("610", "policy", "main"),
+        _to("600", "group", "sales-1"), _to("610", "policy", "main"), _to("700", "queue", "support"),
     ),
     numbers=(Number(NUMBER, "104"), Number(RULED, "610")),
     policies=(Policy("main", Step("extension", "103")),),
@@ -54,6 +55,7 @@ RECORDED = Account(
             (GroupMember(user="never"), GroupMember(user="other", delay_s=1)), record="always",
         ),
     ),
+    queues=(queue_of("support", "other", ring_time_s=20, record="always"),),
     record_announcement=ANNOUNCEMENT,
 )  # fmt: skip
 

@@ -69,6 +69,8 @@ def test_both_are_told_and_both_are_in_the_file(edge: Edge, media: MediaNode, sp
     path = recorded(media, caller, "user always")
     assert media.sh(f"stat -c '%a %U' {path}").split() == ["660", "asterisk"]
     assert media.sh(f"stat -c %a $(dirname {path})").strip() in ("770", "2770")
+    # The agent's user may remove it.
+    media.sh(f"setpriv --reuid=dialplane --regid=dialplane --init-groups test -w $(dirname {path})")
     speaks, hears = (caller, called) if speaker == "caller" else (called, caller)
     speaks.audio.voice = VOICE
     heard = hears.audio.loud
@@ -132,6 +134,15 @@ def test_a_group_is_recorded_whoever_answers(edge: Edge, media: MediaNode, membe
     for leg in (caller, called):
         until(lambda one=leg: one.audio.loud > 20, 20)  # type: ignore[misc]
     recorded(media, caller, "group sales-1")
+    caller.bye()
+    called.wait("BYE")
+
+
+def test_a_queue_is_recorded(edge: Edge, media: MediaNode) -> None:
+    """Without the server: the members as they are rendered. The caller is answered while it waits."""
+    caller, called = pair(edge, "700", "r5", **NEVER)
+    until(lambda: called.audio.loud > 20, 20)
+    recorded(media, caller, "queue support")
     caller.bye()
     called.wait("BYE")
 
