@@ -17,7 +17,7 @@ from tests.media.queues import queue_of
 
 BUSY, HANGUP = Step("busy"), Step("hangup")
 NUMBER, RULED = "+4930888010", "+4930888011"
-ANNOUNCEMENT = "demo-thanks"
+ANNOUNCEMENT = "vm-goodbye"
 PEOPLE = {"always": "r1", "by-key": "r2", "never": "r3", "inbound": "r4", "other": "r5"}
 _ALL = ("internal", "inbound", "outbound")
 

@@ -100,6 +100,7 @@ def test_a_call_that_nobody_answers_leaves_no_file(edge: Edge, media: MediaNode)
 
 def test_only_the_kinds_of_calls_that_the_row_names(edge: Edge, media: MediaNode) -> None:
     inside, called = pair(edge, "104", "r4", **OTHER)
+    inside.hear(50)
     inside.bye()
     called.wait("BYE")
     assert recordings(media, inside) == []
@@ -192,7 +193,8 @@ def test_a_recording_ends_where_its_party_is_transferred_away(edge: Edge, media:
     away.hear(50)
     time.sleep(1)
     size = media.sh(f"stat -c %s {path}")
-    away.hear(100)
+    # Longer than an announcement would take.
+    away.hear(150)
     assert media.sh(f"stat -c %s {path}") == size
     assert len(recordings(media, caller)) == 1
     caller.bye()
