@@ -67,7 +67,9 @@ class Entries:
         kept = self._kept.get(name)
         if kept is None or version is None or kept.version != version:
             kept = await self._load(name, version)
-        self._kept.move_to_end(name)
+        # Who asks just when it is loaded has it a moment before it is kept.
+        if name in self._kept:
+            self._kept.move_to_end(name)
         return kept.held
 
     def close(self) -> None:
