@@ -72,7 +72,12 @@ def render_features(account: Account) -> str:
         for one in account.extensions
         if one.kind == "page" and one.target
     ]
-    if not conferences and not pickups and not lots and not pages:
+    supervised = [
+        (name(one.extension), name(data_key(one.target)), name(one.target))
+        for one in account.extensions
+        if one.kind == "supervise" and one.target
+    ]
+    if not (conferences or pickups or lots or pages or supervised):
         return ""
     return render(
         "features.conf.j2",
@@ -87,6 +92,13 @@ def render_features(account: Account) -> str:
                 (name(data_key(one.name)), name(data_key(member.user)))
                 for one in account.pages
                 for member in _members(account, one.caller_group)
+                if member.user
+            ],
+            "supervised": supervised,
+            "supervisors": [
+                (name(data_key(one.name)), name(data_key(member.user)))
+                for one in account.queues
+                for member in _members(account, one.supervisor_group)
                 if member.user
             ],
             "ringing": _ringing(account) if pickups else [],

@@ -30,7 +30,9 @@ from controller.entries import Address, Entry
 
 _RING_S, _STEP_S, _WEIGHT, _ALERT = 25, 15, 10, 100
 _BUSY, _HANGUP = Step("busy"), Step("hangup")
-_QUEUE_FIELDS = tuple(one.name for one in fields(Queue) if one.name not in ("name", "display_name"))
+_QUEUE_FIELDS = tuple(
+    one.name for one in fields(Queue) if one.name not in ("name", "display_name", "supervisor_group")
+)
 
 
 def account_entries(account: Account) -> Iterator[Entry]:

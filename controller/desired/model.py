@@ -60,8 +60,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu, queue, conference, pickup, park, page, membership; `target` names the policy, group, menu, queue,
-    conference, parking lot or page."""
+    group, menu, queue, conference, pickup, park, page, membership, supervise; `target` names the policy, group, menu,
+    queue, conference, parking lot or page."""
 
     extension: str
     kind: str
@@ -338,6 +338,7 @@ class Queue:
     required_skills: tuple[str, ...] = ()
     members: tuple[QueueMember, ...] = ()
     record: str = "never"
+    supervisor_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

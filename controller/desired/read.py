@@ -182,6 +182,7 @@ _EXTENSIONS = """
                WHEN 'membership' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
                WHEN 'group' THEN (SELECT g.name FROM public.groups g WHERE g.id = e.group_id)
                WHEN 'menu' THEN (SELECT m.name FROM public.menus m WHERE m.id = e.menu_id)
+               WHEN 'supervise' THEN (SELECT q.name FROM public.queues q WHERE q.id = e.queue_id)
                WHEN 'queue' THEN (SELECT q.name FROM public.queues q WHERE q.id = e.queue_id)
                WHEN 'conference' THEN (SELECT c.name FROM public.conferences c WHERE c.id = e.conference_id)
                WHEN 'page' THEN (SELECT p.name FROM public.pages p WHERE p.id = e.page_id)

@@ -223,6 +223,22 @@ class Walk:
         self._say(f"pick up a call that rings {rings}", "this node first, then the others of the cluster")
         self._event("dp.pickup", wanted or "any")
 
+    def _supervise(self, extension: str, one: Application, *_: list[Application]) -> None:
+        _number, key, queue = one.arguments
+        caller = self.leg.caller.replace("-", ":")
+        if not caller or f":may:supervise:{key}:{caller}" not in self._own:
+            self._say(
+                "announcement, 403",
+                f"{self.leg.caller or 'who calls from outside'} does not supervise {queue}",
+            )
+            self._event("dp.refused", f"supervisors of queue {queue} only")
+            return
+        self._say(
+            f"listen to talks of queue {queue}",
+            f"extension {extension}; this node first, then the others: 5 speaks to the member, 6 to both",
+        )
+        self._event("dp.supervise", queue)
+
     def _park(self, extension: str, one: Application, *_: list[Application]) -> None:
         _extension, lot, first, slots, wait_s, return_s, then, *_lamps = one.arguments
         last = int(first) + int(slots) - 1
@@ -414,6 +430,7 @@ Walk.applications = {
     "dp-park": Walk._park,
     "dp-unpark": Walk._unpark,
     "dp-page": Walk._page,
+    "dp-supervise": Walk._supervise,
 }
 
 

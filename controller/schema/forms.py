@@ -54,7 +54,7 @@ _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
     "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup park "
-    "page membership",
+    "page membership supervise",
     "state": "enabled draining disabled",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",

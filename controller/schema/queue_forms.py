@@ -59,6 +59,10 @@ REFERENCES = {
     "queue_members_queue_fkey": (_NO_QUEUE, "the queue has members"),
     "queue_members_user_fkey": (_NO_USER, "the user is a member of queues"),
     "member_states_user_fkey": (_NO_USER, "the user has a state as a member"),
+    "queues_supervisor_group_fkey": (
+        "the account has no such group",
+        "this group supervises queues: change them first",
+    ),
     "extensions_queue_fkey": (_NO_QUEUE, "extensions lead to this queue: change them first"),
     "queue_offers_caller_fkey": ("there is no such caller", "members ring for this caller"),
 }
@@ -83,7 +87,7 @@ TABLES: dict[str, Spec] = {
         | {"service_level_s": "seconds_range", "batch_first_percent": "percent", "batch_first_min": "thousand"}
         | {"batch_second_percent": "percent or none", "batch_wait_s": "seconds_range"}
         | {"alert_limit": "thousand", "alert_pace_ms": "pace", "callback": "bool", "rejoin_s": "wrap up"}
-        | {"music": "music", "required_skills": "skills", "record": "record"}
+        | {"supervisor_group": "slug_form", "music": "music", "required_skills": "skills", "record": "record"}
         | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
     ),

@@ -57,6 +57,7 @@ REFERENCES = {
     "caller_list": _in_account("caller_list_id", "caller_lists", "name", "caller_list"),
     "caller_group": _in_account("caller_group_id", "groups", "name", "caller_group"),
     "schedule": _in_account("schedule_id", "schedules", "name", "schedule"),
+    "supervisor_group": _in_account("supervisor_group_id", "groups", "name", "supervisor_group"),
     "group": _in_account("group_id", "groups", "name", "group"),
     "menu": _in_account("menu_id", "menus", "name", "menu"),
     "policy": _in_account("policy_id", "policies", "name", "policy"),

@@ -76,6 +76,7 @@ class Audio:
         self.host, self.port = self.socket.getsockname()
         self.received = 0
         self.loud = 0
+        self.mute = False
         self.events: list[int] = []
         self.voice = VOICE
         self._target: tuple[str, int] | None = None
@@ -135,7 +136,13 @@ class Audio:
                 due = time.monotonic()
                 continue
             # loud and still by turns, so silence detection hears speech
-            self._packet(target, 8, sequence, stamp, self.voice if (sequence // 25) % 3 else PCMA_SILENCE)
+            self._packet(
+                target,
+                8,
+                sequence,
+                stamp,
+                self.voice if (sequence // 25) % 3 and not self.mute else PCMA_SILENCE,
+            )
             sequence, stamp, due = sequence + 1, stamp + 160, due + 0.02
             time.sleep(max(0.0, due - time.monotonic()))
 

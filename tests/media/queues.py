@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from controller.desired.model import Account, Device, Extension, Number, Queue, QueueMember, Step, User
+from controller.desired.model import (
+    Account,
+    Device,
+    Extension,
+    Group,
+    GroupMember,
+    Number,
+    Queue,
+    QueueMember,
+    Step,
+    User,
+)
 
 BUSY, HANGUP = Step("busy"), Step("hangup")
 NUMBER = "+4930888010"
@@ -40,14 +51,28 @@ WAITING = Account(
             for number, owner in enumerate(PEOPLE, 101)
         ),
         _to("700", "queue", "one"), _to("701", "queue", "all"), _to("702", "queue", "short"),
+        _to("709", "supervise", "one"),
         _to("703", "queue", "told"), _to("704", "queue", "nobody"), _to("705", "queue", "batches"),
+    ),
+    groups=(
+        Group(
+            "leads", "Leads", "all", 20, 10, False, False, False, None, None, BUSY, HANGUP, HANGUP,
+            (GroupMember(user="pam"),),
+        ),
     ),
     numbers=(Number(NUMBER, "700"), Number("+4930888011", "703")),
     queues=(
+<<<<<<< HEAD
         queue_of("one", "mia", "ned"),
         queue_of("all", "mia", "ned", "oda", strategy="ring_all", wrap_up_s=2),
         queue_of("short", "mia", max_wait_s=4, max_waiting=1, on_timeout=Step("extension", "104"), ring_time_s=2),
         queue_of(
+=======
+        _queue("one", "mia", "ned", supervisor_group="leads"),
+        _queue("all", "mia", "ned", "oda", strategy="ring_all", wrap_up_s=2),
+        _queue("short", "mia", max_wait_s=4, max_waiting=1, on_timeout=Step("extension", "104"), ring_time_s=2),
+        _queue(
+>>>>>>> d5917ec (Supervisors of queues listen, speak to the member, or to both; kinds of extensions in plain words again)
             "told", "mia", ring_time_s=1, greeting="vm-goodbye", announce_position=True, announce_every_s=4,
             callback=True,
         ),

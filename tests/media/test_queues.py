@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 import uuid
 
 from controller.calls.commands import called_back
@@ -224,3 +225,36 @@ def test_who_presses_1_hangs_up_keeps_the_place_and_is_called_back(
     member.bye()
     caller.wait("BYE")
     awaited(lambda: outcomes(served) == ["answered"], "it has no outcome")
+
+
+def test_a_supervisor_listens_and_speaks(edge: Edge, served: Resident) -> None:
+    edge.answers = {"w1": "answer"}
+    caller = call(edge, NUMBER)
+    awaited(lambda: states(served) == ["talking"], "nobody talks")
+    member = edge.leg_to("w1")
+    member.hear(25)
+    for one in (caller, member):
+        one.audio.mute = True
+    stranger = edge.call("709", "wait-1", Caller="ned", Device="w2@wait.example")
+    assert stranger.wait("final").code == 403
+    supervisor = inside(edge, "709")
+    supervisor.wait("200")
+
+    def hears(leg: Leg, limit_s: float = 20) -> bool:
+        """Whether voice arrives there, in the end."""
+        before, end = leg.audio.loud, time.monotonic() + limit_s
+        while leg.audio.loud < before + 30 and time.monotonic() < end:
+            time.sleep(0.05)
+        return leg.audio.loud >= before + 30
+
+    assert not hears(member, 2), "the supervisor only listens"
+    supervisor.audio.digits.put("5")
+    assert hears(member)
+    assert not hears(caller, 2), "whispered to the member alone"
+    supervisor.audio.digits.put("6")
+    assert hears(member)
+    assert hears(caller)
+    caller.audio.mute = False
+    assert hears(supervisor)
+    caller.bye()
+    supervisor.wait("BYE", 60)
