@@ -62,17 +62,10 @@ WAITING = Account(
     ),
     numbers=(Number(NUMBER, "700"), Number("+4930888011", "703")),
     queues=(
-<<<<<<< HEAD
-        queue_of("one", "mia", "ned"),
+        queue_of("one", "mia", "ned", supervisor_group="leads"),
         queue_of("all", "mia", "ned", "oda", strategy="ring_all", wrap_up_s=2),
         queue_of("short", "mia", max_wait_s=4, max_waiting=1, on_timeout=Step("extension", "104"), ring_time_s=2),
         queue_of(
-=======
-        _queue("one", "mia", "ned", supervisor_group="leads"),
-        _queue("all", "mia", "ned", "oda", strategy="ring_all", wrap_up_s=2),
-        _queue("short", "mia", max_wait_s=4, max_waiting=1, on_timeout=Step("extension", "104"), ring_time_s=2),
-        _queue(
->>>>>>> d5917ec (Supervisors of queues listen, speak to the member, or to both; kinds of extensions in plain words again)
             "told", "mia", ring_time_s=1, greeting="vm-goodbye", announce_position=True, announce_every_s=4,
             callback=True,
         ),
