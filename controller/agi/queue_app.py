@@ -21,7 +21,7 @@ from contextlib import suppress
 from controller.agi.decide_app import Exchange
 from controller.agi.entries import Entries
 from controller.errors import BadPolicy, DatabaseError, InputError, StateError
-from controller.queues.desk import Desk, Waiter
+from controller.queues.desk import TOLD_S, Desk, Waiter
 from controller.queues.model import Queue, Setup, skills
 from controller.queues.waiting import Ringing, Told, Visit
 from controller.wire.agi import Broken, Request, Session
@@ -289,7 +289,11 @@ class _Wait:
         if queue.announce_position and now >= self._told_at:
             self._told_at = now + queue.announce_every_s if queue.announce_every_s else float("inf")
             told = await self._desk.told(self._waiter)
-            sounds += spoken(told) if told is not None else []
+            if told is None:
+                # It came after the last look at the queue: the next one knows it.
+                self._told_at = now + TOLD_S
+            else:
+                sounds += spoken(told)
         if queue.periodic_sound and self._periodic_at is not None and now >= self._periodic_at:
             self._periodic_at = now + queue.periodic_every_s
             sounds.append(queue.periodic_sound)

@@ -28,7 +28,7 @@ DEADLINE_S = 3.0
 _TICK_S = 1.0
 _HEARTBEAT_S = 4.0
 # Positions and waiting times, for everybody who is told of them.
-_TOLD_S = 2.0
+TOLD_S = 2.0
 _BACKOFF_S = (0.5, 5.0)
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,10 @@ class Desk:
         self._store: Store | None = None
         self._away_since: float | None = None
         self._here: dict[int, Waiter] = {}
+        self._turn = asyncio.Lock()
         self._due: set[Key] = set()
         self._work = asyncio.Event()
-        self._told: dict[Key, tuple[float, dict[int, Told]]] = {}
+        self._told: dict[Key, tuple[float, asyncio.Task[dict[int, Told]]]] = {}
         self._said = ""
         self._leaving: set[asyncio.Task[Any]] = set()
 
@@ -99,35 +100,47 @@ class Desk:
         return self._here.get(caller)
 
     async def ask(self, work: Callable[[Store], Coroutine[Any, Any, _T]]) -> _T:
-        """What the store says. DatabaseError: there is no connection, or no answer in DEADLINE_S."""
-        store = self._store
-        if store is None:
-            raise DatabaseError("PostgreSQL: not connected")
-        task = asyncio.create_task(work(store))
-        # Not a timeout around the query: cancelling one waits for an answer of the server, which may be frozen.
-        done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
-        if not done:
-            self._leave(store, task)
-            raise DatabaseError(f"PostgreSQL: no answer in {DEADLINE_S:g} s")
-        try:
-            found = task.result()
-        except DatabaseError:
-            if store.closed and self._store is store:
-                self._store = None
-                self._gone()
-            raise
-        self._away_since, self._said = None, ""
-        return found
+        """What the store says. DatabaseError: there is no connection, or no answer in DEADLINE_S.
+
+        One after another: when thousands hang up at once, to wait for a turn is not a database that is silent.
+        """
+        async with self._turn:
+            store = self._store
+            if store is None:
+                raise DatabaseError("PostgreSQL: not connected")
+            task = asyncio.create_task(work(store))
+            # Not a timeout around the query: cancelling one waits for an answer of the server, which may be frozen.
+            done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
+            if not done:
+                self._leave(store, task)
+                raise DatabaseError(f"PostgreSQL: no answer in {DEADLINE_S:g} s")
+            try:
+                found = task.result()
+            except DatabaseError:
+                if store.closed and self._store is store:
+                    self._store = None
+                    self._gone()
+                raise
+            self._away_since, self._said = None, ""
+            return found
 
     async def told(self, waiter: Waiter) -> Told | None:
-        """Position and expected wait of a caller; None: it waits no more. Some seconds old at most."""
+        """Position and expected wait of a caller, TOLD_S old at most; None: it waits no more, or came since."""
         key, now = (waiter.account, waiter.queue), asyncio.get_running_loop().time()
-        at, found = self._told.get(key, (-_TOLD_S, {}))
-        if now - at >= _TOLD_S:
-            setup = await self._setups(waiter.account)
-            found = await self.ask(lambda store: store.told(setup, waiter.queue))
-            self._told[key] = (now, found)
-        return found.get(waiter.id)
+        at, asked = self._told.get(key, (-TOLD_S, None))
+        if asked is None or now - at >= TOLD_S:
+            # One look for all who are told now.
+            asked = asyncio.create_task(self._look(*key))
+            self._told[key] = (now, asked)
+        return (await asyncio.shield(asked)).get(waiter.id)
+
+    async def _look(self, account: str, queue: str) -> dict[int, Told]:
+        try:
+            setup = await self._setups(account)
+            return await self.ask(lambda store: store.told(setup, queue))
+        except DialplaneError as error:
+            self._complain(f"queue {queue} of {account}: {error}")
+            return {}
 
     # -------------------------------------------------------------------------------------------------- the process
 
@@ -196,7 +209,7 @@ class Desk:
             await self._work.wait()
             self._work.clear()
             while self._due:
-                account, queue = key = self._due.pop()
+                account, queue = self._due.pop()
                 try:
                     setup = await self._setups(account)
                     if queue not in setup.queues:
@@ -207,7 +220,6 @@ class Desk:
                         await self.ask(lambda store, ids=elsewhere: store.calls_back(ids, self.node))  # type: ignore[misc]
                 except DialplaneError as error:
                     self._complain(f"queue {queue} of {account}: {error}")
-                self._told.pop(key, None)
 
     async def _tick(self) -> None:
         renewed = 0.0

@@ -314,7 +314,7 @@ class Store:
         async with self._transaction():
             rows = await self._all(sql.LINE, {"account": setup.account, "queue": name})
             clock = await self._row(sql.CLOCK, {})
-            members = await self._members(setup, queue)
+            members = await self._members(setup, queue) if queue.leave_empty else {}
         ways = {
             row["id"]: waiting.leaves(queue, _caller(row), members, clock["now"])
             for row in rows

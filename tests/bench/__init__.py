@@ -14,6 +14,7 @@ REGISTRY = {
     "agi": "tests.bench.agi",
     "group_of_50": "tests.bench.group",
     "queues": "tests.bench.queues",
+    "queue_callers": "tests.bench.agi_waiting",
     "start_of_the_command": "tests.bench.command",
     "fill_empty_edge": "tests.bench.fill_edge",
     "compile_from_nothing": "tests.bench.compile",

@@ -1,22 +1,30 @@
-"""`python -m tests.bench.agi_server decides STATE | nothing | floor`: prints its port, serves
+"""`python -m tests.bench.agi_server decides STATE | nothing | floor | queues FOLDER DATABASE`: prints its port, serves
 until its standard input ends."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from controller.agent.settings import Settings
+from controller.agi import run
 from controller.agi.decide_app import App
 from controller.agi.entries import Entries
 from controller.agi.live import Live
 from controller.agi.server import Failures, Server
 from controller.agi.store import Store
+from controller.entries import Kind
+from controller.errors import NodeUnreachable
 from controller.wire.agi import Session
+from controller.wire.agi_caller import ask
 
 # Long, so that open sessions can be held and looked at.
 _DEADLINE_S = 120
@@ -49,6 +57,22 @@ def _answer(listener: socket.socket) -> None:
                 pass
 
 
+async def queues(folder: str, database: str) -> None:
+    """The resident server as `dialplane agi serve` runs it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serving = asyncio.create_task(run(Settings("media1", Kind.MEDIA, database, Path(folder)), port))
+    while not serving.done():
+        await asyncio.sleep(0.1)
+        with suppress(NodeUnreachable):
+            await ask("127.0.0.1", port, "ping", ())
+            break
+    print(port, flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+
+
 async def main(kind: str, *path: str) -> None:
     """Serve. The store is never connected: a group that rings all at once remembers nothing."""
     failures = Failures()
@@ -67,5 +91,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["floor"]:
             floor()
+        case ["queues", folder, database]:
+            asyncio.run(queues(folder, database))
         case arguments:
             asyncio.run(main(*arguments))
