@@ -6,6 +6,8 @@ import signal
 import time
 import uuid
 
+import pytest
+
 from controller.calls.commands import called_back
 from tests.media.node import MediaNode
 from tests.media.peer import Edge, Leg
@@ -123,12 +125,15 @@ def test_a_batch_rings_then_the_next(edge: Edge, served: Resident) -> None:
     awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
 
 
-def test_the_server_is_killed_and_the_place_is_kept(edge: Edge, served: Resident, media: MediaNode) -> None:
-    edge.answers = {"w1": "486", "w2": "486"}
+@pytest.mark.parametrize("state", ["waiting", "ringing"])
+def test_the_server_is_killed_and_the_place_is_kept(
+    edge: Edge, served: Resident, media: MediaNode, state: str
+) -> None:
+    edge.answers = {"w1": "486", "w2": "486"} if state == "waiting" else {"w1": "ring", "w2": "ring"}
     first = call(edge, NUMBER)
-    awaited(lambda: states(served) == ["waiting"], "the first does not wait")
+    awaited(lambda: states(served) == [state], "the first does not wait")
     second = call(edge, NUMBER, "+4930124")
-    awaited(lambda: states(served) == ["waiting"] * 2, "the second does not wait")
+    awaited(lambda: states(served) == [state] * 2, "the second does not wait")
     served.stop(signal.SIGKILL)
     first.hear(25)
     served.start()
