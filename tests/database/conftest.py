@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from controller import pipeline
 from controller.schema.importer import load, read_company
 from controller.schema.migrate import migrate
 
@@ -68,6 +69,17 @@ def new_database(postgresql: str) -> Callable[[str | None], str]:
         return make_conninfo(postgresql, dbname=name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def published_sample(postgresql: str, new_database: Callable[..., str]) -> str:
+    """Name of a database with the sample company in it, published, to make others from."""
+    url = new_database()
+    with psycopg.connect(url) as connection:
+        load(connection, read_company(SAMPLE))
+        plan = pipeline.make_plan(connection)
+        pipeline.publish(connection, plan, author="test", reason="test", unsafe_reason="a test")
+    return str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture(scope="module")

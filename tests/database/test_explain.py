@@ -14,8 +14,6 @@ import yaml
 from controller import pipeline
 from controller.policy import explain
 from controller.revision.entries import Published
-from controller.schema.importer import load, read_company
-from tests.database.conftest import SAMPLE
 
 CASES = [
     case
@@ -52,13 +50,15 @@ def told(connection: psycopg.Connection[Any], case: dict[str, Any]) -> list[str]
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_what_is_said_of_a_call(
-    published: psycopg.Connection[Any], new_database: Callable[[], str], case: dict[str, Any]
+    published: psycopg.Connection[Any],
+    new_database: Callable[[str], str],
+    published_sample: str,
+    case: dict[str, Any],
 ) -> None:
     if "given" not in case:
         assert told(published, case) == case["steps"]
         return
-    with psycopg.connect(new_database()) as changed:
-        load(changed, read_company(SAMPLE))
+    with psycopg.connect(new_database(published_sample)) as changed:
         for statement in case["given"]:
             changed.execute(statement)
         publish(changed)

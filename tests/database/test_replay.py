@@ -17,9 +17,6 @@ from psycopg.types.json import Jsonb
 
 from controller import replay
 from controller.cli import main
-from controller.schema.importer import load, read_company
-from tests.database.conftest import SAMPLE
-from tests.database.test_explain import publish
 
 # A Tuesday, in office hours of the sample's schedule and at night.
 DAY = datetime(2026, 5, 5, 8, tzinfo=UTC)
@@ -34,12 +31,8 @@ Events = list[tuple[str, str]]
 
 
 @pytest.fixture
-def company(new_database: Callable[[], str]) -> str:
-    url = new_database()
-    with psycopg.connect(url) as connection:
-        load(connection, read_company(SAMPLE))
-        publish(connection)
-    return url
+def company(new_database: Callable[[str], str], published_sample: str) -> str:
+    return new_database(published_sample)
 
 
 def record(
