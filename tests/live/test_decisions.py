@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, CARRIER, DESK1, LOBBY
-from tests.live.phones import Phone, Phones
+from tests.live.phones import Leg, Phone, Phones
 from tests.live.talk import both_hear, record, went_well
 
 HUNT = "699"
@@ -61,8 +62,11 @@ def strategy(name: str) -> None:
     publish(f"UPDATE public.groups SET strategy = '{name}' WHERE name = 'hunt'")
 
 
-def ring_order(phones: Phones, answers: Phone | None = None) -> list[str]:
-    """Who rang, in order, in a call of the group that all members refuse, or one takes."""
+def ring_order(
+    phones: Phones, answers: Phone | None = None, calls: Callable[..., Leg] | None = None
+) -> list[str]:
+    """Who rang, in order, in a call of the group (by Alice) that all members refuse, or one takes."""
+    call = calls or partial(phones.run, "call", DESK1, to=HUNT)
     with ExitStack() as rung:
         running = {
             phone: rung.enter_context(
@@ -70,7 +74,7 @@ def ring_order(phones: Phones, answers: Phone | None = None) -> list[str]:
             )[0]
             for phone in MEMBERS
         }
-        caller = phones.run("call", DESK1, to=HUNT, talk_ms=300, **({} if answers else {"expect": 486}))
+        caller = call(talk_ms=300, **({} if answers else {"expect": 486}))
         assert caller.ok, caller
         rang = {}
         for phone, one in running.items():
@@ -151,6 +155,58 @@ def test_somebody_who_left_does_not_ring(phones: Phones, hunt: None) -> None:
         stack.sql("DELETE FROM public.group_away")
     stack.until(lambda: ring_order(phones) == ["bob", "carol"], "carol rings again", 30)
     publish("UPDATE public.groups SET ring_time_s = 15 WHERE name = 'hunt'")
+
+
+def test_a_phone_joins_by_registering_and_leaves_by_itself(phones: Phones, hunt: None) -> None:
+    publish(
+        "UPDATE public.groups SET strategy = 'all' WHERE name = 'hunt';"
+        "UPDATE public.group_members SET joins = true WHERE user_id = (SELECT u.id FROM public.users AS u "
+        "JOIN public.accounts AS a ON a.id = u.account_id WHERE a.name = 'acme' AND u.name = 'lobby')"
+    )
+    try:
+        for expires, there in ((0, False), (300, True), (0, False)):
+            went_well(phones.register(LOBBY, expires=expires))
+            stack.until(lambda there=there: ("lobby" in ring_order(phones)) == there, f"rings: {there}", 40)  # type: ignore[misc]
+    finally:
+        publish("UPDATE public.group_members SET joins = false WHERE joins")
+
+
+def test_who_calls_and_when_choose_who_rings(phones: Phones, carrier_a: Phones, hunt: None) -> None:
+    """Bob rings for Alice alone, Carol in office hours, the lobby outside them."""
+    publish(
+        "UPDATE public.groups SET strategy = 'all' WHERE name = 'hunt';"
+        "WITH a AS (SELECT id FROM public.accounts WHERE name = 'acme'),"
+        "l AS (INSERT INTO public.caller_lists (account_id, name) SELECT id, 'alice' FROM a RETURNING id, account_id),"
+        "e AS (INSERT INTO public.caller_list_entries (account_id, list_id, pattern)"
+        " SELECT account_id, id, '101' FROM l)"
+        "UPDATE public.group_members AS m SET caller_list_id = CASE u.name WHEN 'bob' THEN l.id END,"
+        " schedule_id = CASE WHEN u.name <> 'bob' THEN s.id END, schedule_open = u.name <> 'lobby'"
+        " FROM l, public.users AS u, public.schedules AS s, public.groups AS g"
+        " WHERE g.id = m.group_id AND g.name = 'hunt' AND u.id = m.user_id AND s.name = 'office'"
+        "   AND s.account_id = l.account_id;"
+        "UPDATE public.numbers SET extension_id = (SELECT e.id FROM public.extensions AS e WHERE e.extension ="
+        f" '{HUNT}') WHERE e164 = '+4930555012'"
+    )
+    alice = partial(phones.run, "call", DESK1, to=HUNT)
+    outside = partial(carrier_a.run, "call", CARRIER, to="+4930555012", host="10.213.0.11", challenge=0)
+    try:
+        for hours, wanted in (
+            ("open", (["bob", "carol"], ["carol"])),
+            ("closed", (["bob", "lobby"], ["lobby"])),
+        ):
+            stack.dialplane("schedule", "override", "office@acme", hours, "--reason", "test")
+            for calls, who in zip((alice, outside), wanted, strict=True):
+                assert sorted(ring_order(phones, calls=calls)) == who, (hours, who)
+    finally:
+        stack.dialplane("schedule", "clear", "office@acme")
+        publish(
+            "UPDATE public.numbers SET extension_id = (SELECT e.id FROM public.extensions AS e"
+            " JOIN public.accounts AS a ON a.id = e.account_id WHERE e.extension = '102' AND a.name = 'acme')"
+            " WHERE e164 = '+4930555012';"
+            "UPDATE public.group_members SET caller_list_id = NULL, schedule_id = NULL, schedule_open = true"
+            " WHERE group_id = (SELECT id FROM public.groups WHERE name = 'hunt');"
+            "DELETE FROM public.caller_lists WHERE name = 'alice'"
+        )
 
 
 def test_of_two_callers_one_rings_and_clients_hear_of_both(phones: Phones, hunt: None) -> None:

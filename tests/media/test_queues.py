@@ -263,3 +263,20 @@ def test_a_supervisor_listens_and_speaks(edge: Edge, served: Resident) -> None:
     assert hears(supervisor)
     caller.bye()
     supervisor.wait("BYE", 60)
+
+
+def test_a_member_transfers_a_caller_and_is_free(edge: Edge, served: Resident) -> None:
+    edge.answers = {"w1": "answer", "w4": "answer"}
+    caller = call(edge, NUMBER)
+    awaited(lambda: states(served) == ["talking"], "nobody talks")
+    member = edge.leg_to("w1")
+    member.hear(25)
+    member.send("REFER", "Refer-To: <sip:104@wait.example>", "Referred-By: <sip:mia@wait.example>")
+    other = edge.leg_to("w4")
+    other.hear(25)
+    awaited(lambda: outcomes(served) == ["answered"], "the member still talks, it seems")
+    assert served.rows("SELECT count(*) FROM control.queue_offers") == [(0,)]
+    caller.hear(25)
+    caller.bye()
+    other.wait("BYE")
+    assert outcomes(served) == ["answered"]

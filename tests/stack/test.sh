@@ -40,6 +40,8 @@ tell_those_beside() { # HOW MANY
   done <"$LANE/told"
 }
 suite() { .venv/bin/pytest -q --durations=5 "$@"; }
+# Tests of a media node mostly wait for telephones: two nodes, each in its own network, are done in half the time.
+by_two() { suite -n 2 --dist loadfile "$@"; }
 
 part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
@@ -51,7 +53,7 @@ if part "stack" make --no-print-directory stack; then
     beside "contract: decisions" suite tests/contract_agi
     beside "check under the newest Python" make --no-print-directory newest
   } &
-  part "media node" suite tests/media
+  part "media node" by_two tests/media
   tell_those_beside 5
   part "live: the whole stack" suite tests/live
 fi
