@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
+from tests.edge.message import Message, challenge_of, credentials
 from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, hang_up
 
@@ -95,3 +99,39 @@ def test_blocks(make: Make, edge: Edge, net: str, media: Endpoint, *, key: str, 
     invite = phone.invite(f"sip:{dialled}@{DOMAIN}")
     media.answer(media.expect("INVITE"), 486)
     assert phone.final(invite).status == 486
+
+
+def prepared(caller: Endpoint, uri: str) -> Callable[[], Message]:
+    """The INVITE with its digest, to be sent when called: two of them can then be one moment apart."""
+    call_id = uuid.uuid4().hex
+    first = caller.send("INVITE", uri, call_id=call_id)
+    answer = caller.expect(lambda one: one.status == 407 and one["Call-ID"] == call_id)
+    caller.ack(first, answer)
+    proof = credentials(challenge_of(answer, "MD5"), "INVITE", uri, caller.user, caller.password)
+
+    def send() -> Message:
+        mine = (("Proxy-Authorization", proof),)
+        return caller.send("INVITE", uri, call_id=call_id, cseq=2, from_=first["From"], headers=mine)
+
+    return send
+
+
+def test_a_crowd_at_once_gets_no_place_more_than_there_are(make: Make, edge: Edge) -> None:
+    """Calls straight to a device whose limit is 1, by all workers of the edge in one moment."""
+    phone, callers = make("limited", 60), [make("desk1", port) for port in range(61, 69)]
+    phone.register()
+    edge.put("straight", f"109@{DOMAIN}", f"limited@{DOMAIN}")
+    try:
+        for _ in range(20):
+            sends = [prepared(caller, f"sip:109@{DOMAIN}") for caller in callers]
+            with ThreadPoolExecutor(len(sends)) as pool:
+                invites = list(pool.map(lambda send: send(), sends))
+            incoming = phone.expect("INVITE")
+            assert phone.silent(0.1)
+            phone.answer(incoming, 603)
+            phone.expect("ACK")
+            statuses = [caller.final(invite).status for caller, invite in zip(callers, invites, strict=True)]
+            assert sorted(statuses) == [486] * (len(callers) - 1) + [603]
+    finally:
+        edge.drop("straight", f"109@{DOMAIN}")
+        phone.register(expires=0)
