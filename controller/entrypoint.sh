@@ -62,7 +62,8 @@ command=$command
 user=$server
 umask=007
 priority=1
-stopwaitsecs=10
+# longer than exit_timeout_s of an edge, which has registrations to write
+stopwaitsecs=30
 autorestart=true
 startretries=1000
 stdout_logfile=/dev/stdout

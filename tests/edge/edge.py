@@ -96,7 +96,7 @@ class Edge:
         }
 
     def start(self) -> None:
-        """Starts it and returns when it answers RPC. RuntimeError with its log when it does not."""
+        """Starts it and returns when the last of its processes answers. RuntimeError with its log when it does not."""
         config = render(self.home / "cfg", **self.variables)
         base = sqlite3.connect(self.location)
         base.executescript((ROOT / "kamailio" / "location.sql").read_text())
@@ -115,6 +115,8 @@ class Edge:
         while time.monotonic() < deadline:
             try:
                 self.rpc("core.uptime")
+                # RPC answers while others are still made, those for TCP last.
+                self.metrics()
             except (OSError, TimeoutError):
                 time.sleep(0.1)
                 if not self._running():
@@ -127,11 +129,14 @@ class Edge:
 
     def stop(self, *, kill: bool = False) -> None:
         """Stops it, by SIGTERM (tables are written back) or SIGKILL."""
-        subprocess.run(
-            ["docker", "kill" if kill else "stop", self.name], check=False, capture_output=True, timeout=60
-        )
+        how = ["kill"] if kill else ["stop", "--time", "40"]
+        subprocess.run(["docker", *how, self.name], check=False, capture_output=True, timeout=60)
         (self.home / "last.log").write_text(self.log())
         subprocess.run(["docker", "rm", "-f", self.name], check=False, capture_output=True, timeout=60)
+
+    def execute(self, *command: str) -> None:
+        """A command inside its container."""
+        subprocess.run(["docker", "exec", self.name, *command], check=True, capture_output=True, timeout=30)
 
     def _running(self) -> bool:
         done = subprocess.run(

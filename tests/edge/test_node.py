@@ -105,6 +105,19 @@ def test_restart_keeps_registrations_and_tables(own: Edge, net: str) -> None:
     caller.close()
 
 
+def test_a_process_that_does_not_end_costs_no_registration(own: Edge, net: str) -> None:
+    own.variables["exit_timeout_s"] = 2
+    own.start()
+    phone = Endpoint("lobby", DOMAIN, f"{net}.41", (own.address, 5060))
+    phone.register()
+    stuck = next(one["PID"] for one in own.rpc("core.psx") if "tcp receiver" in one["DSC"])
+    own.execute("sh", "-c", f"kill -STOP {stuck}")
+    own.stop()
+    own.start()
+    assert "lobby" in str(held(own, f"lobby@{DOMAIN}"))
+    phone.close()
+
+
 def test_registrations_at_carriers_load_at_start(own: Edge, net: str) -> None:
     tables = company(net)
     tables["registration"] = {
