@@ -48,6 +48,7 @@ def decide(call: Call, entries: Entries) -> Verdict:
             account, caller = _from_device(call, entries, step)
         ring = ""
         if call.trunk is None and not is_emergency(entries, account, called):
+            _watched(call, account, entries, step)
             straight, why = _straight(call, entries)
             if straight and why:
                 step(f"straight to {straight}", why)
@@ -201,6 +202,15 @@ def _cluster(account: str, entries: Entries, step: _Say, *, talks: bool) -> str:
 def _refuse(step: _Say, answer: str, why: str) -> NoReturn:
     step(f"refuse {answer}", why)
     raise _Refused(answer)
+
+
+def _watched(call: Call, account: str, entries: Entries, step: _Say) -> None:
+    """Whether phones may watch what is dialled (lamps.cfg)."""
+    domain = (call.device or "").partition("@")[2]
+    owner, _, whose = (entries.edge("lamp", f"{call.called}@{domain}") or "").partition("/")
+    if owner and owner == account:
+        shows = "whether a call waits in the slot" if whose.startswith("*") else f"the state of user {whose}"
+        step(f"phones of {account} may watch {call.called}", f"its lamp shows {shows}")
 
 
 def _straight(call: Call, entries: Entries) -> tuple[str, str]:

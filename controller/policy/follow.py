@@ -170,6 +170,12 @@ class Follower(media.Walk):
             f"wait in queue {name}: {queue.strategy.replace('_', ' ')}, {queue.ring_time_s} s each",
             f"{members}{f' with {wanted}' if wanted else ''}; who is free then decides (dialplane queue show)",
         )
+        if queue.alert_limit:
+            ordered = sorted(queue.members, key=lambda place: place.priority_alert)
+            self._say(
+                f"alert {queue.alert_limit} telephones at once, more every {queue.alert_pace_ms} ms",
+                f"in this order: {', '.join(place.user for place in ordered)} (priority_alert)",
+            )
         phones = [aor for place in queue.members if place.user in users for aor in users[place.user].devices]
         self.steps += self.recording.told("internal", phones)
         ways = (

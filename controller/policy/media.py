@@ -365,7 +365,7 @@ class Walk:
                 f"refuse {self._code(403)} Blocked", f"the edge lets {number} out by no trunk: {reason}"
             )
         else:
-            self._say(f"dial {number} by {in_words(trunks)}", why)
+            self._say(f"dial {number} by {in_words(trunks)}", f"{why}{self._told_shown()}")
             self.steps += self.recording.told("outbound")
 
     def _on_net(self, number: str) -> None:
@@ -389,6 +389,11 @@ class Walk:
         device = self._data(f":device:{self.leg.device}")
         user = self._data(f":user:{self.leg.caller}")
         return device[0] or user[1] or self._shown
+
+    def _told_shown(self) -> str:
+        """What the one who is called sees. Not told of what is only possible: a group may show a number of its own."""
+        shown = "" if self._conditional else self._shows()
+        return f"; it shows {shown}" if shown else ""
 
     def _class(self, e164: str) -> str:
         classes = self._context(f"class-{self._country}")
