@@ -253,7 +253,7 @@ SHAPES: dict[str, Shape] = {
     ),
     **{
         table: Shape(*spec)
-        for tables in (queue_forms.TABLES, decision_forms.TABLES, feature_forms.TABLES)
+        for tables in (decision_forms.TABLES, queue_forms.TABLES, feature_forms.TABLES)
         for table, spec in tables.items()
     },
     "extensions": Shape(

@@ -8,7 +8,9 @@ import pytest
 
 from controller.errors import InputError
 from controller.schema.company import read_company
+from controller.schema.forms import SHAPES
 from controller.schema.importer import check
+from controller.schema.references import REFERENCES
 
 
 def written(folder: Path, text: str | bytes, name: str = "company.yaml") -> Path:
@@ -114,3 +116,15 @@ def test_csv_of_excel_has_a_mark_and_crlf(tmp_path: Path) -> None:
     company = read_company(tmp_path)
     assert [row.values for row in company.rows["clusters"]] == [{"name": "c1"}, {"name": "c2"}]
     assert check(company) == []
+
+
+def test_what_is_named_is_loaded_before_what_names_it() -> None:
+    """Else a company that is new cannot be loaded from one file."""
+    order = list(SHAPES)
+    late = [
+        (table, column)
+        for table, shape in SHAPES.items()
+        for column in shape.columns
+        if column in REFERENCES and order.index(REFERENCES[column].table) > order.index(table)
+    ]
+    assert late == []
