@@ -235,8 +235,8 @@ async def test_a_database_away_loses_nothing(
 
 
 @contextlib.asynccontextmanager
-async def agent(database: str, folder: Path) -> AsyncIterator[CallService]:
-    service = CallService(node="n1", dsn=database, spool=folder, state=folder)
+async def agent(database: str, folder: Path, node: str = "n1") -> AsyncIterator[CallService]:
+    service = CallService(node=node, dsn=database, spool=folder, state=folder)
     task = asyncio.create_task(service.run())
     try:
         yield service

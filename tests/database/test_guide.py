@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,14 +17,29 @@ from click.testing import CliRunner
 from controller.cli import main
 from controller.schema.importer import load, read_company
 from tests.database.conftest import SAMPLE
+from tests.database.test_calls import agent
 from tests.database.test_explain import publish
 
 _PAGE = Path(__file__).parents[2] / "controller" / "docs" / "guide.md"
 SECTION = re.search(r"^## Who rings, and when\n(.*?)^## ", _PAGE.read_text(), re.DOTALL | re.MULTILINE)[1]  # type: ignore[index]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+# A page under `###` has its rows as SQL, as YAML, or both: then they say the same.
+PAGES = re.split(r"^### .*\n", SECTION, flags=re.MULTILINE)
+
+
+def blocks(language: str, text: str = SECTION) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def written(preferred: str) -> dict[str, list[str]]:
+    """The rows of each page once: by the language that is asked for, where it has them so."""
+    other = {"sql": "yaml", "yaml": "sql"}[preferred]
+    found: dict[str, list[str]] = {"sql": [], "yaml": []}
+    for page in PAGES:
+        language = preferred if blocks(preferred, page) else other
+        found[language] += blocks(language, page)
+    return found
 
 
 @pytest.fixture(scope="module", params=["sql", "yaml"])
@@ -31,37 +48,40 @@ def company(
     new_database: Callable[[], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
-    url = new_database()
+    url, rows = new_database(), written(request.param)
+    path = tmp_path_factory.mktemp("guide") / "acme.yaml"
+    path.write_text(yaml.safe_dump(_merged(rows["yaml"])))
     with psycopg.connect(url) as connection:
-        load(connection, read_company(SAMPLE))
-        if request.param == "sql":
-            for block in blocks("sql"):
-                connection.execute(block.encode())
-        else:
-            path = tmp_path_factory.mktemp("guide") / "acme.yaml"
-            path.write_text(yaml.safe_dump(_merged()))
-            load(connection, read_company(path))
+        load(connection, read_company(path))
+        for block in rows["sql"]:
+            connection.execute(block.encode())
         publish(connection)
     return url
 
 
-def _merged() -> dict[str, object]:
+def _merged(rows: list[str]) -> dict[str, object]:
     """The sample company with what the guide writes under its account."""
     company = yaml.safe_load(SAMPLE.read_text())
     account = next(one for one in company["accounts"] if one["name"] == "acme")
-    for block in blocks("yaml"):
-        for table, rows in yaml.safe_load(block).items():
-            account.setdefault(table, [])
-            for row in rows:
-                same = next(
-                    (one for one in account[table] if table == "users" and one["name"] == row["name"]), None
-                )
+    for block in rows:
+        for table, added in yaml.safe_load(block).items():
+            held = account.setdefault(table, [])
+            for row in added:
+                same = next((one for one in held if table == "users" and one["name"] == row["name"]), None)
                 if same is None:
-                    account[table].append(row)
+                    held.append(row)
                 else:
                     same.update(row)
-    account["numbers"].append({"e164": "+4930555810", "extension": "810"})
     return dict(company)
+
+
+def test_a_page_with_rows_shows_what_they_do() -> None:
+    for page in PAGES:
+        assert not (blocks("sql", page) or blocks("yaml", page)) or blocks("console", page), page
+
+
+# Needs a node: `test_who_is_called_by_a_click`.
+ASKS_A_NODE = "dialplane call originate "
 
 
 def consoles() -> Iterator[tuple[str, list[str]]]:
@@ -69,7 +89,8 @@ def consoles() -> Iterator[tuple[str, list[str]]]:
     for block in blocks("console"):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *lines = part.strip("\n").split("\n")
-            yield command, [line for line in lines if line != "..."]
+            if not command.startswith(ASKS_A_NODE):
+                yield command, [line for line in lines if line != "..."]
 
 
 def words(line: str) -> str:
@@ -86,6 +107,29 @@ def test_commands_answer_as_printed(company: str, command: str, lines: list[str]
     printed = iter([words(line) for line in result.stdout.splitlines()])
     missing = [line for line in lines if words(line) not in printed]
     assert not missing, result.stdout
+
+
+async def test_who_is_called_by_a_click(company: str, tmp_path: Path) -> None:
+    """The node of the account, which stands in here, is asked to ring the preferred device first."""
+    (block,) = (one for one in blocks("console") if one.startswith(f"$ {ASKS_A_NODE}"))
+    command, *lines = block.strip().split("\n")
+    seen: list[dict[str, Any]] = []
+
+    async def originate(arguments: Any) -> dict[str, Any]:
+        seen.append(dict(arguments))
+        return {"call": lines[0].removeprefix("call ").partition(":")[0]}
+
+    with psycopg.connect(company, autocommit=True) as connection:
+        connection.execute("UPDATE nodes SET state = 'draining' WHERE name = 'media2'")
+    async with agent(company, tmp_path, "media1") as service:
+        service.handlers["originate"] = originate
+        words = ["--database", company, *shlex.split(command)[2:]]
+        result = await asyncio.to_thread(CliRunner().invoke, main, words)
+    assert result.stdout.splitlines() == lines, result.output
+    assert (seen[0]["devices"], seen[0]["first"]) == (
+        ["app1@acme.example", "desk1@acme.example"],
+        "desk1@acme.example",
+    )
 
 
 def test_commands_by_hand_are_accepted(company: str) -> None:
