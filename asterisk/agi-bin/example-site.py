@@ -1,5 +1,5 @@
 #!/opt/dialplane/bin/python
-"""A site's own AGI script, to be copied: who calls? Looks the caller up in a file of the site and tells the dialplan.
+r"""A site's own AGI script, to be copied: who calls? Looks the caller up in a file of the site and tells the dialplan.
 
 In /etc/asterisk/dialplane-local/site.conf, reached by a rule with action `application`, target `known` (the guide,
 "Scripts of your own"):
@@ -10,6 +10,10 @@ In /etc/asterisk/dialplane-local/site.conf, reached by a rule with action `appli
      same => n,Gosub(dp-next,s,1(${IF($["${SITE_STEP}" = ""]?group:sales:${SITE_STEP})},20))
 
 The file has lines `number,name,step`: `+4930123456,Miller,group:support`.
+
+Without Asterisk (what it says of the call, an empty line, a reply for each command):
+
+    printf '%s\n' 'agi_arg_1: customers.csv' 'agi_arg_2: +4930123456' '' '200 result=1' '200 result=1' | ./my-site.py
 
 A process is started for each call. Beyond a few calls a second, listen yourself instead (agi://127.0.0.1:<port>/).
 """

@@ -89,7 +89,7 @@ def consoles() -> Iterator[tuple[str, list[str]]]:
     for block in blocks("console"):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *lines = part.strip("\n").split("\n")
-            if not command.startswith(ASKS_A_NODE):
+            if command.startswith("dialplane ") and not command.startswith(ASKS_A_NODE):
                 yield command, [line for line in lines if line != "..."]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -144,6 +145,26 @@ def test_the_example_knows_nobody_else_and_says_what_it_cannot_read(customers: P
     assert (done.variables, done.code) == ({}, 1)
     assert "/no/such/file" in done.errors
     assert run("example-site.py", (str(customers), "+4930123456"), replies=1).code == 0
+
+
+GUIDE = (ROOT / "controller" / "docs" / "guide.md").read_text()
+
+
+def test_the_example_is_tried_by_a_pipe_as_the_documents_say(tmp_path: Path) -> None:
+    """The guide, and the script's own text: their commands, in a shell."""
+    python, text = "/opt/dialplane/bin/python", (SCRIPTS / "example-site.py").read_text()
+    for name in ("example-site.py", "my-site.py"):
+        (tmp_path / name).write_text(text.replace(python, sys.executable, 1))
+        (tmp_path / name).chmod(0o755)
+    [block] = re.findall(r"^```console\n(\$ echo .*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    made, told, *printed = block.replace("\\\n", " ").replace(python, sys.executable).splitlines()
+    [own] = re.findall(r"^    (printf .*)$", text, re.MULTILINE)
+    for command in (told.removeprefix("$ "), own):
+        done = subprocess.run(
+            ["bash", "-c", f"{made.removeprefix('$ ')}; {command}"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.stdout.splitlines(), done.stderr, done.returncode) == (printed, "", 0)
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.iterdir() if path.is_file()))
