@@ -31,7 +31,8 @@ def test_the_schema_page_is_made_from_the_database(database: str) -> None:
 def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
     new_database: Callable[..., str],
 ) -> None:
-    blocks = re.findall(r"^```sql\n(.*?)^```", (DOCS / "guide.md").read_text(), re.M | re.S)
+    text = (DOCS / "guide.md").read_text() + (DOCS / "features.md").read_text()
+    blocks = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
     assert blocks
     with psycopg.connect(new_database()) as connection:
         for number, block in enumerate(blocks):

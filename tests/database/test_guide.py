@@ -1,4 +1,4 @@
-"""The guide's section about who rings: its rows are taken, by SQL and by YAML, and its commands answer as printed."""
+"""The page of features: its rows are taken, by SQL and by YAML, and its commands answer as printed."""
 
 from __future__ import annotations
 
@@ -20,25 +20,22 @@ from tests.database.conftest import SAMPLE
 from tests.database.test_calls import agent
 from tests.database.test_explain import publish
 
-_PAGE = Path(__file__).parents[2] / "controller" / "docs" / "guide.md"
-SECTION = re.search(r"^## Who rings, and when\n(.*?)^## ", _PAGE.read_text(), re.DOTALL | re.MULTILINE)[1]  # type: ignore[index]
+PAGE = (Path(__file__).parents[2] / "controller" / "docs" / "features.md").read_text()
+# Each feature has its rows as SQL, as YAML, or both: then they say the same.
+FEATURES = re.split(r"^## .*\n", PAGE, flags=re.MULTILINE)
 
 
-# A page under `###` has its rows as SQL, as YAML, or both: then they say the same.
-PAGES = re.split(r"^### .*\n", SECTION, flags=re.MULTILINE)
-
-
-def blocks(language: str, text: str = SECTION) -> list[str]:
+def blocks(language: str, text: str = PAGE) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def written(preferred: str) -> dict[str, list[str]]:
-    """The rows of each page once: by the language that is asked for, where it has them so."""
+    """The rows of each feature once: by the language that is asked for, where it has them so."""
     other = {"sql": "yaml", "yaml": "sql"}[preferred]
     found: dict[str, list[str]] = {"sql": [], "yaml": []}
-    for page in PAGES:
-        language = preferred if blocks(preferred, page) else other
-        found[language] += blocks(language, page)
+    for feature in FEATURES:
+        language = preferred if blocks(preferred, feature) else other
+        found[language] += blocks(language, feature)
     return found
 
 
@@ -49,7 +46,7 @@ def company(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
     url, rows = new_database(), written(request.param)
-    path = tmp_path_factory.mktemp("guide") / "acme.yaml"
+    path = tmp_path_factory.mktemp("features") / "acme.yaml"
     path.write_text(yaml.safe_dump(_merged(rows["yaml"])))
     with psycopg.connect(url) as connection:
         load(connection, read_company(path))
@@ -60,7 +57,7 @@ def company(
 
 
 def _merged(rows: list[str]) -> dict[str, object]:
-    """The sample company with what the guide writes under its account."""
+    """The sample company with what the page writes under its account."""
     company = yaml.safe_load(SAMPLE.read_text())
     account = next(one for one in company["accounts"] if one["name"] == "acme")
     for block in rows:
@@ -75,9 +72,9 @@ def _merged(rows: list[str]) -> dict[str, object]:
     return dict(company)
 
 
-def test_a_page_with_rows_shows_what_they_do() -> None:
-    for page in PAGES:
-        assert not (blocks("sql", page) or blocks("yaml", page)) or blocks("console", page), page
+def test_a_feature_with_rows_shows_what_they_do() -> None:
+    for feature in FEATURES:
+        assert not (blocks("sql", feature) or blocks("yaml", feature)) or blocks("console", feature), feature
 
 
 # Needs a node: `test_who_is_called_by_a_click`.

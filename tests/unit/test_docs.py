@@ -17,7 +17,13 @@ from controller.cli.reference import PAGE, reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "controller" / "docs"
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", DOCS / "guide.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CHANGELOG.md",
+    DOCS / "guide.md",
+    DOCS / "features.md",
+]
 UNITS = sorted((DOCS / "units").glob("*.service"))
 # Where a path in a document may begin.
 BASES = (ROOT, ROOT / "controller", ROOT / "controller" / "schema" / "migrations", ROOT / "kamailio", DOCS)

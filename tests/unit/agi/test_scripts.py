@@ -147,16 +147,16 @@ def test_the_example_knows_nobody_else_and_says_what_it_cannot_read(customers: P
     assert run("example-site.py", (str(customers), "+4930123456"), replies=1).code == 0
 
 
-GUIDE = (ROOT / "controller" / "docs" / "guide.md").read_text()
+FEATURES = (ROOT / "controller" / "docs" / "features.md").read_text()
 
 
 def test_the_example_is_tried_by_a_pipe_as_the_documents_say(tmp_path: Path) -> None:
-    """The guide, and the script's own text: their commands, in a shell."""
+    """The page of features, and the script's own text: their commands, in a shell."""
     python, text = "/opt/dialplane/bin/python", (SCRIPTS / "example-site.py").read_text()
     for name in ("example-site.py", "my-site.py"):
         (tmp_path / name).write_text(text.replace(python, sys.executable, 1))
         (tmp_path / name).chmod(0o755)
-    [block] = re.findall(r"^```console\n(\$ echo .*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    [block] = re.findall(r"^```console\n(\$ echo .*?)^```", FEATURES, re.DOTALL | re.MULTILINE)
     made, told, *printed = block.replace("\\\n", " ").replace(python, sys.executable).splitlines()
     [own] = re.findall(r"^    (printf .*)$", text, re.MULTILINE)
     for command in (told.removeprefix("$ "), own):
