@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import ClassVar, NamedTuple
 
-from controller.policy import Entries, Step, edge
-from controller.policy.model import DEPTH_LIMIT
+from controller.policy import Step, edge
+from controller.policy.features import Features
 from controller.policy.patterns import best
-from controller.policy.recording import Recording
+from controller.policy.way import Application, Leg, application, said
+
+__all__ = ["Application", "Leg", "Walk", "application", "in_words", "said"]
 
 
-class Leg(NamedTuple):
-    """What an edge handed over. `number`: what a caller by a trunk shows; lots are drawn of `call_id`."""
-
-    cluster: str
-    account: str
-    called: str
-    caller: str
-    device: str
-    trunk: str
-    ring: str = ""
-    number: str = ""
-    call_id: str = ""
-    headers: Mapping[str, str] = MappingProxyType({})
-
-
-class Application(NamedTuple):
-    """`Gosub(dp-user,s,1(alice,...))` taken apart: name `dp-user`, arguments unescaped."""
-
-    name: str
-    arguments: tuple[str, ...]
-
-
-def application(line: str) -> Application:
-    """Take one dialplan line apart; a Gosub is named after the context it goes to."""
-    name, _, rest = line.partition("(")
-    arguments = rest.removesuffix(")")
-    if name == "Gosub" and (found := re.match(r"([^,]+),s,1\((.*)\)$", arguments, re.DOTALL)):
-        name, arguments = found[1], found[2]
-    parts = re.findall(r"(?:^|,)((?:\\.|[^\\,])*)", arguments, re.DOTALL)
-    return Application(name, tuple(re.sub(r"\\(.)", r"\1", part) for part in parts))
-
-
-class Walk:
-    """The way of one call through a media node, but for what is decided per call: `follow.Follower` knows that.
-
-    `steps` are all of them, in the order in which they are taken; what depends on the phones is written as a
-    condition, and followed one level deep: the live call goes on by the same rules. `depth`: next steps followed
-    before, in the account that calls this one.
-    """
-
-    applications: ClassVar[Mapping[str, Callable[..., None]]]
-
-    def __init__(self, leg: Leg, entries: Entries, depth: int = 0) -> None:
-        self.leg = leg
-        self._depth = depth  # dp-next, dp-forward and own numbers count (DP_DEPTH)
-        self._conditional = False
-        self.steps: list[Step] = []
-        self._entries = entries
-        self._own = entries.dialplan(leg.cluster, f"account-{leg.account}")
-        account = (*application(self._own.get(":account", "Return()")).arguments, "", "")
-        self._country, self._language, self._shown, *_ = account
-        self.recording = Recording(self._data, leg.caller, leg.device, leg.trunk)
+class Walk(Features):
+    """The way of one call through a media node, but for what is decided per call: `follow.Follower` knows that."""
 
     def start(self) -> None:
         """The order: emergency, trunk, own extension, number."""
@@ -98,26 +46,6 @@ class Walk:
         else:
             self._outside(called, permission)
 
-    def _deeper(self) -> bool:
-        """One next step more; False: one too many."""
-        self._depth += 1
-        if self._depth > DEPTH_LIMIT:
-            self._say(f"announcement, {self._code(603)}", f"more than {DEPTH_LIMIT} next steps")
-            self._event("dp.refused", f"more than {DEPTH_LIMIT} next steps")
-        return self._depth <= DEPTH_LIMIT
-
-    def _extension(self, extension: str) -> None:
-        self._run(extension, [application(line) for line in self._own[extension].split("\n")])
-
-    def _run(self, extension: str, lines: list[Application]) -> None:
-        """The first line that is an application says what happens; what stands before it are its devices."""
-        for place, one in enumerate(lines):
-            act = self.applications.get(one.name)
-            if act is not None:
-                act(self, extension, one, lines[:place], lines[place + 1 :])
-                return
-        self._say(self._own[extension].split("\n")[-1], f"extension {extension} of {self.leg.account}")
-
     def _ring(
         self, extension: str, one: Application, before: list[Application], _: list[Application]
     ) -> None:
@@ -142,23 +70,6 @@ class Walk:
             self._say("ring nobody", f"{why}, who has no enabled device")
             self._one_of({"": (Step("media", f"then {said(unregistered)}", "if no device"), unregistered)})
 
-    def _one_of(self, outcomes: Mapping[str, tuple[Step, str]]) -> None:
-        """One of these will happen: what is said of it, and its next step."""
-        for told, step in outcomes.values():
-            self.steps.append(told)
-            self._branch(functools.partial(self._go, step))
-
-    def _branch(self, follow: Callable[[], None]) -> None:
-        """What comes under a condition, if this is not told of under one already."""
-        if self._conditional:
-            return
-        before, told = (self._depth, self._language, self.recording.wish), len(self.steps)
-        self._conditional = True
-        follow()
-        self._conditional = False
-        self._depth, self._language, self.recording.wish = before
-        self.steps[told:] = [step._replace(under=step.under + 1) for step in self.steps[told:]]
-
     def _go(self, step: str) -> None:
         """dp-next: where a step leads; what it is was said."""
         action, _, target = step.partition(":")
@@ -175,13 +86,6 @@ class Walk:
         elif action in ("group", "menu", "policy", "queue"):
             self._reach(f":{action}:{target.replace('-', ':')}", f"{step} is not there")
 
-    def _reach(self, extension: str, missing: str) -> None:
-        if extension in self._own:
-            self._extension(extension)
-        else:
-            self._say("announcement, 404", missing)
-            self._event("dp.refused", missing)
-
     def _voicemail(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"voicemail {one.arguments[0]}", f"extension {extension} takes messages")
         self._event("dp.voicemail", f"{one.arguments[0]}@{self.leg.account}")
@@ -194,94 +98,6 @@ class Walk:
 
     def _announcement(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"announcement {one.arguments[0]}", f"extension {extension}")
-
-    def _conference(self, extension: str, one: Application, *_: list[Application]) -> None:
-        _number, room, pin, moderator, most, flags = one.arguments
-        asked = {
-            (True, True): "PIN of members or moderators",
-            (True, False): "PIN",
-            (False, True): "PIN of moderators",
-        }
-        told = [
-            f"the {asked[bool(pin), bool(moderator)]} is asked for" if pin or moderator else "no PIN",
-            "members wait for a moderator" if "w" in flags else "",
-            f"{most} members at most" if most else "",
-            "recorded, and said so" if "r" in flags else "",
-        ]
-        self._say(f"conference {room}, at the account's home node", "; ".join(filter(None, told)))
-        self._event("dp.home", extension)
-
-    def _membership(self, extension: str, one: Application, *_: list[Application]) -> None:
-        self._say(
-            f"leave group {one.arguments[0]}, or join it again", f"extension {extension}, for its members"
-        )
-        self._event("dp.member", one.arguments[0])
-
-    def _pickup(self, extension: str, one: Application, *_: list[Application]) -> None:
-        _code, wanted = one.arguments
-        rings = f"at {wanted}" if wanted else f"somewhere in {self.leg.account}"
-        self._say(f"pick up a call that rings {rings}", "this node first, then the others of the cluster")
-        self._event("dp.pickup", wanted or "any")
-
-    def _supervise(self, extension: str, one: Application, *_: list[Application]) -> None:
-        _number, key, queue = one.arguments
-        caller = self.leg.caller.replace("-", ":")
-        if not caller or f":may:supervise:{key}:{caller}" not in self._own:
-            self._say(
-                "announcement, 403",
-                f"{self.leg.caller or 'who calls from outside'} does not supervise {queue}",
-            )
-            self._event("dp.refused", f"supervisors of queue {queue} only")
-            return
-        self._say(
-            f"listen to talks of queue {queue}",
-            f"extension {extension}; this node first, then the others: 5 speaks to the member, 6 to both",
-        )
-        self._event("dp.supervise", queue)
-
-    def _park(self, extension: str, one: Application, *_: list[Application]) -> None:
-        _extension, lot, first, slots, wait_s, return_s, then, *_lamps = one.arguments
-        last = int(first) + int(slots) - 1
-        self._say(
-            f"park in {lot}, the first free one of slots {first} to {last}, at the account's home node",
-            f"extension {extension}; music for {wait_s} s, or until somebody dials the slot",
-        )
-        self._event("dp.home", extension)
-        back = f"ring for {return_s} s where it was parked, " if return_s != "0" else ""
-        self._one_of({"late": (Step("media", f"{back}then {said(then)}", "if nobody dials the slot"), then)})
-
-    def _unpark(self, extension: str, one: Application, *_: list[Application]) -> None:
-        self._say(
-            f"take the call that is parked at {extension}, at the account's home node",
-            f"a slot of parking lot {one.arguments[1]}; a call that is transferred there is parked there",
-        )
-        self._event("dp.home", extension)
-
-    def _page(
-        self, extension: str, one: Application, before: list[Application], _: list[Application]
-    ) -> None:
-        name, flags, tone, max_s, devices = one.arguments
-        caller = self.leg.caller
-        allowed = "r" not in flags or f":may:page:{name}:{caller}".replace("-", ":") in self._own
-        if not caller or not allowed:
-            why = f"{caller} may not page {name}" if caller else "who calls from outside pages nobody"
-            self._say(f"announcement, {self._code(403)}", why)
-            if caller:
-                self._event("dp.refused", why)
-            return
-        chunks = [*(line.arguments[0] for line in before), devices]
-        heard = [aor for aor in "&".join(chunks).split("&") if aor and aor != self.leg.device]
-        told = [
-            "they may answer" if "d" in flags else "they only hear",
-            f"after {tone}" if tone else "",
-            f"{max_s} s at most",
-            "who is on the telephone or does not want to be disturbed is passed over",
-        ]
-        self._say(
-            f"page {', '.join(heard) or 'nobody'}",
-            f"extension {extension} is page {name}: {'; '.join(filter(None, told))}",
-        )
-        self._event("dp.page", name)
 
     def _forward(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
@@ -403,45 +219,16 @@ class Walk:
     def _permission(self) -> str:
         return self._data(f":user:{self.leg.caller}")[0] or "internal"
 
-    def _data(self, extension: str) -> tuple[str, ...]:
-        """What a data extension returns; empty texts where it says nothing."""
-        found = self._own.get(extension.replace("-", ":"), "Return()")
-        return (*application(found).arguments, "", "", "", "", "", "")
-
-    def _context(self, name: str) -> dict[str, str]:
-        return self._entries.dialplan(self.leg.cluster, name)
-
-    def _code(self, code: int) -> int:
-        """What an edge makes of the code when another account called (trunks.cfg, ON_NET)."""
-        return 480 if self.leg.trunk == edge.ONNET else code
-
-    def _say(self, what: str, why: str) -> None:
-        self.steps.append(Step("media", what, why))
-
-    def _event(self, name: str, text: str) -> None:
-        """The dialplan writes this into the call's events; a replay compares."""
-
 
 Walk.applications = {
+    **Features.applications,
     "dp-user": Walk._ring,
     "dp-voicemail": Walk._voicemail,
     "dp-voicemail-main": Walk._voicemail_main,
     "dp-echo": Walk._echo,
     "dp-announcement": Walk._announcement,
     "dp-forward": Walk._forward,
-    "dp-conference": Walk._conference,
-    "dp-pickup": Walk._pickup,
-    "dp-membership": Walk._membership,
-    "dp-park": Walk._park,
-    "dp-unpark": Walk._unpark,
-    "dp-page": Walk._page,
-    "dp-supervise": Walk._supervise,
 }
-
-
-def said(step: str) -> str:
-    """`voicemail:101` for people."""
-    return step.replace(":", " ", 1)
 
 
 def in_words(value: str) -> str:
