@@ -29,7 +29,8 @@ STEPS = st.sampled_from(
 )
 PATTERNS = st.sampled_from(["+49*", "+491709999", "101", "anonymous"])
 CLOCK = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))
-TEXT = st.text(max_size=12)
+# Hypothesis takes words that stand in the code, and this one is what a reason must not say.
+TEXT = st.text(max_size=12).filter(lambda text: "None" not in text)
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
