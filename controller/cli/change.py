@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
 from psycopg import Connection
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from controller import pipeline
 from controller.cli.common import PENDING, database, document, format_option, rows, say, stderr, who
@@ -21,7 +22,7 @@ from controller.revision import store, verify, wait
 Command = Callable[..., Any]
 _wait_option = click.option(
     "--wait", "wait_s", type=float, default=30, show_default=True, metavar="SECONDS",
-    help="How long to wait for every node; 0: do not wait.",
+    help="How long to wait for nodes; 0: do not wait.",
 )  # fmt: skip
 
 
@@ -68,7 +69,10 @@ def plan_command(ctx: click.Context, everything: bool, form: str) -> None:
 )
 @_applying
 def apply_command(everything: bool, **options: Any) -> None:
-    """Show the plan, ask, publish it, and wait until every node has it live and verified.
+    """Show the plan, ask, publish it, and wait until every node that it touches has it live and verified.
+
+    A node that was not heard of for 10 s before is not waited for: it catches up (5). One that the plan does not touch
+    may be away or failing: that is said, and is no failure of this plan (0).
 
     \b
     Examples:
@@ -131,11 +135,22 @@ def _apply(
     if wait_s <= 0:
         return
     connection.autocommit = True
-    _conclude(number, _watch(connection, plan, number, wait_s))
+    _conclude(number, _watch(connection, plan, number, wait_s), plan.touched)
 
 
 def _watch(connection: Connection[Any], plan: Plan, number: int, wait_s: float) -> list[wait.NodeState]:
     """One live line per node on a terminal, one line per node when it is done elsewhere."""
+    touched = plan.touched
+
+    def waits(progress: Callable[[list[wait.NodeState]], None]) -> list[wait.NodeState]:
+        return wait.until_live(
+            connection,
+            number,
+            deadline_s=wait_s,
+            progress=progress,
+            touches=lambda one: one.node in touched,
+        )
+
     if not stderr.is_terminal:
         reported: set[str] = set()
 
@@ -145,34 +160,45 @@ def _watch(connection: Connection[Any], plan: Plan, number: int, wait_s: float) 
                     reported.add(state.node)
                     say(f"  {state.node:<12} {state.sentence(number)}")
 
-        return wait.until_live(connection, number, deadline_s=wait_s, progress=print_new)
+        return waits(print_new)
     with Live(console=stderr, refresh_per_second=8) as live:
 
         def draw(now: list[wait.NodeState]) -> None:
             table = Table(box=None, pad_edge=False, show_header=False)
             for state in now:
-                mark = "[green]ok[/]" if state.holds(number) else "[yellow]..[/]"
+                mark = Text("ok", style="green") if state.holds(number) else Text("..", style="yellow")
                 table.add_row("  " + state.node, mark, state.sentence(number))
             live.update(table)
 
-        return wait.until_live(connection, number, deadline_s=wait_s, progress=draw)
+        return waits(draw)
 
 
-def _conclude(number: int, states: list[wait.NodeState]) -> None:
-    """The last sentence, and the error when it is not "live everywhere"."""
+def _conclude(number: int, states: list[wait.NodeState], touched: Collection[str]) -> None:
+    """The last sentence, and the error when the revision is not live on every node that it touches."""
     if not states:
         say(f"revision {number} is published; there is no node yet (table nodes)")
         return
     missing = [state for state in states if not state.holds(number)]
-    if not missing:
-        click.echo(f"revision {number} is live and verified on {len(states)} nodes")
+    live = len(states) - len(missing)
+    lines = [
+        f"{one.node}: {one.sentence(number)}"
+        + ("" if one.node in touched else " (this revision changes nothing there)")
+        for one in missing
+    ]
+    wanting = [one for one in missing if one.node in touched]
+    if not wanting:
+        for line in lines:
+            say(f"  {line}")
+        click.echo(
+            f"revision {number} is live and verified on {live} nodes"
+            + (", all that it touches" if missing else "")
+        )
         return
-    lines = "\n  ".join(f"{state.node}: {state.sentence(number)}" for state in missing)
-    if all(state.revision >= number for state in missing):
-        raise NotVerified(f"revision {number} was applied, but reading back does not show it:\n  {lines}")
-    raise PartlyApplied(
-        f"revision {number} is live on {len(states) - len(missing)} of {len(states)} nodes:\n  {lines}"
-    )
+    told = "\n  ".join(lines)
+    # One that fell silent after it had the revision is no server that shows something else.
+    if all(one.revision >= number and not one.down for one in wanting):
+        raise NotVerified(f"revision {number} was applied, but reading back does not show it:\n  {told}")
+    raise PartlyApplied(f"revision {number} is live on {live} of {len(states)} nodes:\n  {told}")
 
 
 def _print(plan: Plan, form: str) -> None:

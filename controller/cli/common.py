@@ -31,13 +31,19 @@ Exit codes: 0 done or in sync, 1 failure, 2 usage, 3 changes pending or drift, 4
 5 partly applied, 6 applied but not verified, 7 stale plan or lock held."""
 PENDING = 3
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+def console(**options: Any) -> Console:
+    """Text is printed as it is: what servers and callers say is no markup (`[Errno 28]`) and no emoji (`:key:`)."""
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+stdout = console(soft_wrap=True)
+stderr = console(stderr=True, soft_wrap=True)
 
 
 def say(message: str) -> None:
     """A log or progress line, on stderr."""
-    stderr.print(message, markup=False)
+    stderr.print(message)
 
 
 def log_to_stderr() -> None:
@@ -107,7 +113,7 @@ def database(*, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
 
 def rows(form: str, columns: Sequence[str], records: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """Print a listing: an aligned table, a JSON list of objects, or tab-separated values with a header line."""
-    materialised = [[_plain(value) for value in record] for record in records]
+    materialised = [[plain(value) for value in record] for record in records]
     if form == "json":
         click.echo(json.dumps([dict(zip(columns, record, strict=True)) for record in materialised], indent=2))
         return
@@ -123,18 +129,17 @@ def rows(form: str, columns: Sequence[str], records: Iterable[Sequence[Any]], *,
         table.add_column(column, overflow="fold")
     for record in materialised:
         table.add_row(*("-" if value is None else str(value) for value in record))
-    (stdout if sys.stdout.isatty() else Console(width=200, highlight=False)).print(table, markup=False)
+    (stdout if sys.stdout.isatty() else console(width=200)).print(table)
 
 
 def document(form: str, text: Iterable[str], data: Mapping[str, Any]) -> None:
     """Print one thing: its text lines, or its data as JSON (tsv: `name<TAB>value` lines)."""
     if form == "json":
-        click.echo(json.dumps(data, indent=2, default=_plain))
+        click.echo(json.dumps(data, indent=2, default=plain))
     elif form == "tsv":
         for name, value in data.items():
-            click.echo(
-                f"{name}\t{value if isinstance(value, str | int) else json.dumps(value, default=_plain)}"
-            )
+            told = plain(value)
+            click.echo(f"{name}\t{told if isinstance(told, str | int) else json.dumps(told, default=plain)}")
     else:
         for line in text:
             click.echo(line)
@@ -164,7 +169,8 @@ def run_calls(work: Callable[[Connection], Awaitable[T]]) -> T:
     return asyncio.run(inside())
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as listings show it: times in UTC."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, str | int | float | bool | list | dict) or value is None:

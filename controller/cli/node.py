@@ -13,7 +13,7 @@ import click
 
 from controller.calls import operator
 from controller.calls import store as calls
-from controller.cli.common import Group, chosen_url, database, document, format_option, rows, say
+from controller.cli.common import Group, chosen_url, database, document, format_option, plain, rows, say
 from controller.errors import InputError
 from controller.revision import store, wait
 from controller.schema import nodes
@@ -28,7 +28,7 @@ def node_command() -> None:
 @node_command.command("list")
 @format_option
 def list_(form: str) -> None:
-    """Every node: state, revision live, drift, when it was heard of.
+    """Every node: state, revision live, drift, when its agent was heard of last, and what is true of it now.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def list_(form: str) -> None:
         found = wait.states(connection)
     rows(
         form,
-        ["node", "kind", "group", "state", "revision", "drift", "repaired", "is"],
+        ["node", "kind", "group", "state", "revision", "drift", "repaired", "heard_at", "is"],
         (
             (
                 one.node,
@@ -49,6 +49,7 @@ def list_(form: str) -> None:
                 one.revision,
                 one.drift,
                 one.repaired,
+                one.heard_at,
                 one.sentence(newest),
             )
             for one in found
@@ -79,7 +80,7 @@ def show(name: str, form: str) -> None:
     }
     if found[name].kind == "edge":
         data["registered_devices"] = registered
-    document(form, (f"{label.replace('_', ' '):<18} {value}" for label, value in data.items()), data)
+    document(form, (f"{label.replace('_', ' '):<18} {plain(value)}" for label, value in data.items()), data)
 
 
 @node_command.command("drain")

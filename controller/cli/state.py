@@ -52,10 +52,11 @@ def live(wait_s: float, change: Callable[[Connection[Any]], tuple[str, str]], *,
         connection.commit()
         connection.autocommit = True
 
-        def concerned(states: list[wait.NodeState]) -> list[wait.NodeState]:
-            return [one for one in states if one.group == cluster or (edges and one.kind == "edge")]
+        def concerned(one: wait.NodeState) -> bool:
+            return one.group == cluster or (edges and one.kind == "edge")
 
-        states = concerned(wait.until_live(connection, number, deadline_s=wait_s, of=concerned))
+        found = wait.until_live(connection, number, deadline_s=wait_s, touches=concerned)
+        states = [one for one in found if concerned(one)]
     held = [one.node for one in states if one.holds(number)]
     where = f"live on {', '.join(held)}" if held else "no node has it yet"
     click.echo(f"{sentence}: {where} (revision {number})")

@@ -60,3 +60,8 @@ class Plan:
             for name, (node_kind, group) in self.nodes.items()
             if node_kind == kind and scope in ("*", group)
         )
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Names of the nodes on which something changes."""
+        return frozenset(name for scope in self.summary.scopes for name in self.nodes_of(*scope))

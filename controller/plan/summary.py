@@ -15,11 +15,12 @@ KEPT = 2_000
 
 @dataclass(slots=True)
 class Summary:
-    """Counts per (kind, table, verb), the sum of digests, dangers that one change alone is, and the changes
-    themselves: all of them, or the first `limit`."""
+    """Counts per (kind, table, verb), the (kind, scope) of nodes that hold any of it, the sum of digests, dangers that
+    one change alone is, and the changes themselves: all of them, or the first `limit`."""
 
     limit: int | None = None
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    scopes: set[tuple[str, str]] = field(default_factory=set)
     digest_sum: int = 0
     precious: list[Danger] = field(default_factory=list)
     kept: list[Change] = field(default_factory=list)
@@ -28,6 +29,7 @@ class Summary:
         """Count these in."""
         for change in changes:
             self.counts[change.address.kind, change.address.table, change.verb] += 1
+            self.scopes.add((change.address.kind, change.address.scope))
             self.digest_sum += change_digest(change)
             if danger := precious(change):
                 self.precious.append(danger)
@@ -37,6 +39,7 @@ class Summary:
     def merge(self, other: Summary) -> None:
         """Count in what another worker counted."""
         self.counts.update(other.counts)
+        self.scopes |= other.scopes
         self.digest_sum += other.digest_sum
         self.precious += other.precious
         self.kept += other.kept if self.limit is None else other.kept[: self.limit - len(self.kept)]

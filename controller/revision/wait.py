@@ -12,10 +12,16 @@ from psycopg.rows import class_row
 
 # A node not heard of for so long is down as far as we know.
 HEARD_LIMIT_S = 3
+# One that was down for so long before is not expected back within a wait: an agent that restarts is sooner.
+AWAY_S = 10
+# A node that a revision does not touch only has to say its number: so long after the others it is not waited for.
+UNTOUCHED_S = 1.0
+
+_UNITS = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (120, 60, "min"))
 
 
 class NodeState(NamedTuple):
-    """What a node's agent last reported, beside its row. `silent_s` is None when it never reported."""
+    """What a node's agent last reported, beside its row. `heard_at`, `silent_s` are None when it never reported."""
 
     node: str
     kind: str
@@ -29,6 +35,7 @@ class NodeState(NamedTuple):
     repaired: int
     last_error: str | None
     pending: int
+    heard_at: datetime | None
     silent_s: float | None
 
     @property
@@ -37,27 +44,39 @@ class NodeState(NamedTuple):
         return self.silent_s is None or self.silent_s > HEARD_LIMIT_S
 
     def holds(self, revision: int) -> bool:
-        """The agent read the revision back from its server: applied, nothing pending, no error."""
-        return self.revision >= revision and self.pending == 0 and not self.last_error
+        """The agent lives and read the revision back from its server: applied, nothing pending, no error."""
+        return not self.down and self.revision >= revision and self.pending == 0 and not self.last_error
 
     def sentence(self, revision: int) -> str:
-        """What is true of this node, for a progress line."""
+        """What is true of this node, for a progress line. What a node said before it fell silent counts for nothing."""
+        if self.silent_s is None:
+            return "its agent never reported; it catches up when it starts"
+        if self.down:
+            return (
+                f"not heard of for {duration(self.silent_s)}, then at revision {self.revision}; "
+                "it catches up by itself when it is back"
+            )
         if self.last_error:
             return f"failed: {self.last_error}"
         if self.holds(revision):
             return f"live and verified at revision {self.revision}"
-        if self.silent_s is None:
-            return "its agent never reported; it catches up when it starts"
-        if self.down:
-            return f"not heard of for {self.silent_s:.0f} s; it catches up by itself when it is back"
         return f"at revision {self.revision}, {self.pending} operations pending"
+
+
+def duration(seconds: float) -> str:
+    """For people: `45 s`, `12 min`, `5 h`, `3 days`."""
+    for above, unit, name in _UNITS:
+        if seconds >= above:
+            return f"{seconds // unit:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 _STATES = """
     SELECT n.name AS node, n.kind, coalesce(c.name, g.name) AS "group", n.state,
            coalesce(s.revision, 0) AS revision, coalesce(s.verified_revision, 0) AS verified_revision, s.verified_at,
            coalesce(s.drift, 0) AS drift, s.drift_detail, coalesce(s.repaired, 0) AS repaired, s.last_error,
-           coalesce(s.pending, 0) AS pending, extract(epoch FROM clock_timestamp() - s.heard_at)::float8 AS silent_s
+           coalesce(s.pending, 0) AS pending, s.heard_at,
+           extract(epoch FROM clock_timestamp() - s.heard_at)::float8 AS silent_s
       FROM public.nodes n
       LEFT JOIN public.clusters c ON c.id = n.cluster_id
       LEFT JOIN public.device_groups g ON g.id = n.device_group_id
@@ -78,19 +97,31 @@ def until_live(
     *,
     deadline_s: float,
     progress: Callable[[list[NodeState]], None] = lambda _: None,
-    of: Callable[[list[NodeState]], list[NodeState]] = lambda states: states,
+    touches: Callable[[NodeState], bool] = lambda _: True,
 ) -> list[NodeState]:
-    """Wait until every node, or those `of` chooses, reports the revision live, at most `deadline_s`; the last states
-    of all either way.
+    """Wait until every node that the revision touches reports it live, at most `deadline_s`; the last states of all
+    nodes either way.
 
-    The connection must be in autocommit mode. A node that failed is not waited for longer than the others need.
+    Not waited for: a node that was not heard of for AWAY_S when the wait began, unless it comes back meanwhile, and one
+    that is not touched and down or failed. One that never reported is new, and is waited for. The connection must be in
+    autocommit mode.
     """
     ends = time.monotonic() + deadline_s
+    away: set[str] | None = None
+    others_until: float | None = None
     connection.execute("LISTEN dialplane_node")
     try:
         for now_states in _looks(connection, ends):
             progress(now_states)
-            if all(state.holds(revision) for state in of(now_states)):
+            if away is None:
+                away = {one.node for one in now_states if (one.silent_s or 0) > AWAY_S}
+            missing = [
+                one for one in now_states if not one.holds(revision) and not (one.down and one.node in away)
+            ]
+            if any(touches(one) for one in missing):
+                continue
+            others_until = others_until or time.monotonic() + UNTOUCHED_S
+            if all(one.down or one.last_error for one in missing) or time.monotonic() >= others_until:
                 break
     finally:
         connection.execute("UNLISTEN dialplane_node")
