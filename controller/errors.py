@@ -41,6 +41,10 @@ class BadRows(InputError):
         self.problems = problems
         super().__init__(f"{len(problems)} problem{'s' * (len(problems) != 1)}:\n  " + "\n  ".join(problems))
 
+    def __reduce__(self) -> tuple[type[BadRows], tuple[list[str]]]:
+        """Of a process that shares the work of a plan: the problems, not the sentence made of them."""
+        return type(self), (self.problems,)
+
 
 class UnsafePlan(DialplaneError):
     """The plan is suspicious and was not published."""

@@ -8,20 +8,25 @@ with the controller away, rows wait and everything else goes on.
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import Connection
 
 from controller import pipeline
-from controller.errors import BadRows, DatabaseError, StalePlan
+from controller.compiler import media_templates
+from controller.errors import BadRows, DatabaseError, DialplaneError, StalePlan, TemplateError
 from controller.plan import Plan, show
 from controller.schema.database import connect
 
 log = logging.getLogger("dialplane.controller")
 
-# The active controller holds this session lock; PostgreSQL frees it when the process or its host dies.
+# The active controller holds this session lock. PostgreSQL frees it at once when the process ends, and within 11 s when
+# its host falls silent (controller/wire/postgresql.py).
 ACTIVE_LOCK = "SELECT pg_try_advisory_lock(hashtext('dialplane.controller'))"
 STANDBY_S = 2.0
 TICK_S = 5.0
@@ -29,17 +34,35 @@ TICK_S = 5.0
 FORGET_S = 600.0
 FORGET_ROWS = 5_000
 RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+# A connection that was good for so long is no attempt that failed.
+LASTED_S = 30.0
+
+_TELL = """
+    INSERT INTO control.controller_state (host, process, publishes, since, sentence, wrong)
+    VALUES (%(host)s, %(process)s, %(publishes)s, clock_timestamp(), %(sentence)s, %(wrong)s)
+    ON CONFLICT (active) DO UPDATE SET
+        host = excluded.host, process = excluded.process, publishes = excluded.publishes,
+        since = CASE WHEN %(first)s THEN excluded.since ELSE controller_state.since END,
+        heard_at = clock_timestamp(), sentence = excluded.sentence, wrong = excluded.wrong"""
+
+
+class Cycle(NamedTuple):
+    """One look: what was found and done. `wrong`: no plan could be made of the rows, what was published stays."""
+
+    sentence: str
+    wrong: bool = False
 
 
 def run(url: str, *, auto: bool, stop: Callable[[], bool] = lambda: False) -> None:
     """Run until `stop()`; survives the database going away."""
     failures = 0
     while not stop():
+        began = time.monotonic()
         try:
             with connect(url, autocommit=True) as listener, connect(url) as worker:
-                failures = 0
                 _active(listener, worker, auto=auto, stop=stop)
         except DatabaseError as error:
+            failures = 0 if time.monotonic() - began > LASTED_S else failures
             pause = RECONNECT_S[min(failures, len(RECONNECT_S) - 1)]
             failures += 1
             log.warning("%s Again in %.1f s.", error, pause)
@@ -60,30 +83,58 @@ def _active(
         time.sleep(STANDBY_S)
     log.info("active; safe plans are %s", "published by themselves" if auto else "left for `dialplane apply`")
     listener.execute("LISTEN dialplane_change")
-    last = ""
+    last: Cycle | None = None
     forget_at = time.monotonic()
     while not stop():
         if time.monotonic() >= forget_at and not forget(worker):
             forget_at = time.monotonic() + FORGET_S
-        sentence = cycle(worker, auto=auto)
-        if sentence != last:
-            log.info("%s", sentence)
-            last = sentence
+        found = cycle(worker, auto=auto)
+        _tell(worker, found, auto=auto, first=last is None)
+        if found != last:
+            log.log(logging.ERROR if found.wrong else logging.INFO, "%s", found.sentence)
+            last = found
         for _ in listener.notifies(timeout=TICK_S, stop_after=1):
             pass
 
 
-def cycle(connection: Connection[Any], *, auto: bool) -> str:
-    """Look once, act once, and say what is so."""
+def cycle(connection: Connection[Any], *, auto: bool) -> Cycle:
+    """Look once, act once, and say what is so.
+
+    What cannot be planned (rows, a template, a defect of ours) is said and looked at again: it stops neither the
+    release of what is over nor the controller. Only the loss of the connection ends it (psycopg.Error).
+    """
     released = _release(connection)
+    wrong = True
     try:
         plan = pipeline.make_plan(connection, with_held=not auto)
-        sentence = _act(connection, plan, auto=auto)
+        sentence, wrong = _act(connection, plan, auto=auto), False
+    except StalePlan as error:
+        sentence, wrong = f"somebody else published: {error}", False
     except BadRows as error:
         sentence = f"the rows contradict each other, nothing is published: {error}"
-    except StalePlan as error:
-        sentence = f"somebody else published: {error}"
-    return f"{released}; {sentence}" if released else sentence
+    except Exception as error:  # the outermost door of a loop
+        if connection.closed:
+            raise
+        if isinstance(error, TemplateError):
+            media_templates.forget()
+        known = isinstance(error, DialplaneError | psycopg.Error)
+        sentence = f"nothing is published: {error if known else _defect(error)}"
+    connection.rollback()
+    return Cycle(f"{released}; {sentence}" if released else sentence, wrong)
+
+
+def _defect(error: Exception) -> str:
+    return f"{type(error).__name__}: {error} (this is a defect; DIALPLANE_DEBUG=1 dialplane plan shows where)"
+
+
+def _tell(connection: Connection[Any], found: Cycle, *, auto: bool, first: bool) -> None:
+    """Say it in control.controller_state, for `dialplane doctor`."""
+    connection.execute(
+        _TELL,
+        found._asdict()
+        | {"host": socket.gethostname(), "process": os.getpid(), "publishes": auto, "first": first},
+    )
+    connection.commit()
 
 
 def forget(connection: Connection[Any], rows: int = FORGET_ROWS) -> bool:

@@ -18,6 +18,8 @@ from controller.schema.migrate import pending
 
 # An AGI server says every 5 s that it lives.
 _AGI_SILENT_S = 20
+# The active controller looks every 5 s, and says so when it has looked; a big plan takes it a minute.
+_CONTROLLER_SILENT_S = 90
 _AGI = """
 SELECT n.name, CASE WHEN s.heard_at > now() - make_interval(secs => %s) THEN 1 END, s.error, s.decisions, s.failures
   FROM public.nodes AS n JOIN public.clusters AS c ON c.id = n.cluster_id
@@ -112,6 +114,28 @@ def _agi(connection: Connection[Any]) -> Iterator[Finding]:
             yield Finding(about, f"{decisions} made" + (f", not made: {told}" if told else ""))
 
 
+def _controller(connection: Connection[Any]) -> Iterator[Finding]:
+    """What the active controller found at its last look."""
+    row = connection.execute(
+        """SELECT host, sentence, wrong, extract(epoch FROM clock_timestamp() - heard_at)::float8
+             FROM control.controller_state"""
+    ).fetchone()
+    start = "start one (systemctl start dialplane-controller): without it blocks stay when their time is over"
+    if row is None:
+        yield Finding("controller", "none was ever heard of", start)
+        return
+    host, sentence, wrong, silent_s = row
+    if silent_s > _CONTROLLER_SILENT_S:
+        yield Finding(
+            "controller", f"none heard of for {wait.duration(silent_s)}, the last one was on {host}", start
+        )
+    elif wrong:
+        remedy = "correct what the sentence names: the controller looks again every 5 s; what was published is live"
+        yield Finding("controller", f"on {host}: {sentence}", remedy)
+    else:
+        yield Finding("controller", f"on {host}: {sentence}")
+
+
 def _rows(connection: Connection[Any]) -> Iterator[Finding]:
     wanting = notes(read.system(connection))
     for note in wanting:
@@ -156,6 +180,7 @@ def _kept(connection: Connection[Any]) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
     _nodes,
     _agi,
+    _controller,
     _rows,
     _waiting,
     _held,

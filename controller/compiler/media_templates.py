@@ -18,7 +18,14 @@ import functools
 import re
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplateSyntaxError,
+)
 from jinja2 import TemplateError as JinjaError
 
 from controller.errors import TemplateError
@@ -64,13 +71,38 @@ def render(file: str, values: dict[str, Any]) -> str:
     """The text of template `file`. TemplateError names the template and, where Jinja knows it, the line."""
     try:
         return _template(file).render(values)
-    except TemplateError as error:
-        raise TemplateError(f"templates/asterisk/{file}: {error}") from error
-    except TemplateNotFound as error:
-        raise TemplateError(f"templates/asterisk/{error.message}: no such template") from error
-    except (JinjaError, TypeError, ValueError, LookupError) as error:
-        line = getattr(error, "lineno", None) or _line(error, file)
-        raise TemplateError(f"templates/asterisk/{file}{f':{line}' if line else ''}: {error}") from error
+    except _FAILURES as error:
+        raise _named(error, file) from error
+
+
+# Whatever an expression that a site wrote can raise.
+_FAILURES = (
+    TemplateError,
+    JinjaError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    OSError,
+)
+
+
+def forget() -> None:
+    """Read every template anew at its next use: for processes that live on after somebody corrected one."""
+    _template.cache_clear()
+    environment.cache_clear()
+
+
+def _named(error: Exception, file: str) -> TemplateError:
+    """What went wrong in which template and line."""
+    if isinstance(error, TemplateNotFound):
+        return TemplateError(f"templates/asterisk/{error.message}: no such template")
+    if isinstance(error, TemplateSyntaxError):
+        return TemplateError(f"templates/asterisk/{error.name or file}:{error.lineno}: {error.message}")
+    line = _line(error, file)
+    return TemplateError(f"templates/asterisk/{file}{f':{line}' if line else ''}: {error}")
 
 
 def _line(error: BaseException, file: str) -> int | None:

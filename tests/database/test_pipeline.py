@@ -144,7 +144,7 @@ def test_automatic_publishing_goes_on_for_others_while_one_account_is_held(live:
     pipeline.publish(live, pipeline.make_rollback(live, number), author="test", reason="undo")
     live.commit()
     change(live, "UPDATE accounts SET call_limit = 11 WHERE name = 'globex'")
-    assert "published" in reconciler.cycle(live, auto=True)
+    assert "published" in reconciler.cycle(live, auto=True).sentence
     changed = {one.account for one in store.changes_of(live, store.base(live))}
     assert changed == {"globex"}
 

@@ -90,11 +90,11 @@ def test_what_is_over_is_released_and_said(sample: str) -> None:
         connection.execute("UPDATE group_away SET until = now() - interval '1 s'")
         connection.commit()
         said = reconciler.cycle(connection, auto=False)
-        assert said.startswith("1 overrides ended, 1 members back in their group; ")
+        assert said.sentence.startswith("1 overrides ended, 1 members back in their group; ")
         assert set(held(connection)) == {("c1", "flag", "dnd/acme/alice"), ("*", "dnd", "acme/alice")}
         connection.execute("DELETE FROM user_states")
         connection.commit()
-        assert "ended" not in reconciler.cycle(connection, auto=False)
+        assert "ended" not in reconciler.cycle(connection, auto=False).sentence
 
 
 def test_what_is_live_waits_for_no_apply(rows: Rows) -> None:
