@@ -12,6 +12,7 @@ from tests.bench.processes import Process, container_id, memory, pids
 # A word of the command line -> what the process is called here. The first that fits.
 _CALLED = (
     ("agent run", "agent"),
+    ("agi serve", "agi"),
     ("controller run", "controller"),
     ("kamailio -", "kamailio"),
     ("asterisk -", "asterisk"),
