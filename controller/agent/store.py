@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from controller.agent.state import State, Wanted
 from controller.errors import DatabaseError, InputError
-from controller.wire.postgresql import CONNECT_TIMEOUT_S, HELD
+from controller.wire.postgresql import held
 
 # Beyond it a snapshot costs less than replaying.
 MAX_CHANGES = 200_000
@@ -133,7 +133,8 @@ class Store:
         return await AsyncConnection.connect(
             self._conninfo,
             application_name=f"dialplane agent {self._node} {what}",
-            **HELD,
+            autocommit=True,
+            **held(self._conninfo),
         )
 
     async def close(self) -> None:
@@ -198,8 +199,8 @@ class Store:
             _named(self._conninfo),
             psycopg.connect(
                 self._conninfo,
-                connect_timeout=CONNECT_TIMEOUT_S,
                 application_name=f"dialplane agent {self._node} snapshot",
+                **held(self._conninfo),
             ) as connection,
         ):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -20,6 +20,7 @@ from controller.calls.facts import LINKED, NODE, Fact
 from controller.calls.fold import Record, fold, recordings
 from controller.errors import DatabaseError, NodeRefused, NodeUnreachable
 from controller.wire.ami import OutcomeUnknown
+from controller.wire.postgresql import held
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 UNKNOWN = "unknown"
@@ -60,7 +61,7 @@ async def connect(dsn: str) -> AsyncIterator[Connection]:
     """A connection for this room; DatabaseError if there is none or it breaks."""
     try:
         async with await psycopg.AsyncConnection.connect(
-            dsn, autocommit=True, connect_timeout=5, row_factory=dict_row
+            dsn, autocommit=True, row_factory=dict_row, application_name="dialplane calls", **held(dsn)
         ) as connection:
             yield connection
     except psycopg.Error as error:

@@ -13,9 +13,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from controller.errors import DatabaseError, InputError
+from controller.wire.postgresql import held
 
 VARIABLE = "DIALPLANE_DATABASE"
-_CONNECT_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def connect(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connectio
     """A connection whose psycopg errors come out as DatabaseError, with place and remedy."""
     try:
         with psycopg.connect(
-            url, autocommit=autocommit, connect_timeout=_CONNECT_TIMEOUT_S, application_name="dialplane"
+            url, autocommit=autocommit, application_name="dialplane", **held(url)
         ) as connection:
             yield connection
     except psycopg.Error as error:

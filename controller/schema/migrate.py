@@ -21,6 +21,7 @@ from yoyo.migrations import Migration, MigrationList
 
 from controller.errors import DatabaseError
 from controller.schema.database import place, refusal
+from controller.wire.postgresql import held
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = "dialplane.migrate"
@@ -60,7 +61,7 @@ def _migrations(folder: Path) -> MigrationList:
 def pending(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Names of the migrations not applied yet, in order. Writes nothing."""
     try:
-        with psycopg.connect(url) as connection:
+        with psycopg.connect(url, **held(url)) as connection:
             table = connection.execute("SELECT to_regclass('migration.applied')").fetchone()
             applied: set[str] = set()
             if table and table[0]:
@@ -77,7 +78,7 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     A migration that fails leaves nothing of itself; those before it stay. DatabaseError says which one and what to do.
     """
     try:
-        with psycopg.connect(url, autocommit=True) as guard:
+        with psycopg.connect(url, autocommit=True, **held(url)) as guard:
             encoding = guard.info.parameter_status("server_encoding")
             if encoding != "UTF8":
                 raise DatabaseError(
