@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from controller.errors import NodeUnreachable
+from controller.errors import NodeRefused, NodeUnreachable
 from controller.wire.ami import Response
 
 # An Asterisk that still boots is away for now: whoever holds the agent's lock does not wait for it.
 _CONNECT_S = 2.0
+_REMEDY = (
+    "the agent's secret is not that of manager.conf: run `dialplane agent install media` as at installation, then "
+    "`asterisk -rx 'manager reload'`, and restart the agent"
+)
 
 Actions = Sequence[tuple[str, Mapping[str, str | Sequence[str]]]]
 
@@ -62,5 +66,9 @@ class Link:
             raise NodeUnreachable("AMI: not connected yet: Asterisk is starting, or does not answer")
         if self._connecting is attempt:
             self._connecting = None
-        attempt.result()
+        try:
+            attempt.result()
+        except NodeRefused as error:
+            # Nothing that is pending was refused: it waits until the agent may log in.
+            raise NodeUnreachable(f"{error}; {_REMEDY}") from None
         self._connected = True

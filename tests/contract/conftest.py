@@ -40,7 +40,7 @@ def docker(*arguments: str) -> str:
 
 @dataclass
 class Place:
-    """A server with its state file, and ways to treat it badly."""
+    """A server with its state file, and ways to treat it badly. `locked`: the same server by a wrong AMI secret."""
 
     server: Server
     state: State
@@ -48,6 +48,7 @@ class Place:
     files: Path
     by_hand: Callable[[str], object]
     fake: FakeKamailio | FakeAsterisk | None = None
+    locked: Callable[[], Server] | None = None
 
 
 def image(kind: str) -> str:
@@ -169,7 +170,11 @@ async def media(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[P
         fake = FakeAsterisk(state)
         server = Media(fake, state, files)
 
-        yield Place(server, state, fake.restart, files.root, fake.console, fake)
+        locked = FakeAsterisk(state)
+        locked.refuses = True
+        yield Place(
+            server, state, fake.restart, files.root, fake.console, fake, lambda: Media(locked, state, files)
+        )
         state.close()
         return
     name = real_asterisk(folder, image("media"))
@@ -188,6 +193,7 @@ async def media(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[P
         restart_real,
         files.root,
         lambda text: print(docker("exec", name, "asterisk", "-rx", text)),
+        locked=lambda: Media(Ami(host, 5038, "agent", "of another installation"), state, files),
     )
     await real.close()
     state.close()

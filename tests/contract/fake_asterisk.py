@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from controller.agent.state import State
-from controller.errors import NodeUnreachable
+from controller.errors import NodeRefused, NodeUnreachable
 from controller.wire.ami import Response
 from controller.wire.ami_frames import encode
 
@@ -26,6 +26,7 @@ class FakeAsterisk:
         self.reloads: list[str] = []
         self.starts = 1
         self.away = False
+        self.refuses = False
         self.stop_after: int | None = None
         self.connects = 0
         self.booted = asyncio.Event()
@@ -36,6 +37,8 @@ class FakeAsterisk:
         await self.booted.wait()
         if self.away:
             raise NodeUnreachable("AMI: nobody listens")
+        if self.refuses:
+            raise NodeRefused("AMI login at 127.0.0.1:5038 as 'agent' refused: Authentication failed")
 
     async def close(self) -> None:
         pass

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from controller.agent.loop import Agent
 from controller.agent.settings import Settings
 from controller.agent.state import State
 from controller.agent.store import Store
+from controller.cli.doctor import examine
 from controller.entries import Kind
 from controller.schema.database import embedded
 from controller.wire.files import fingerprints
@@ -160,6 +162,38 @@ async def test_a_change_by_hand_is_found_repaired_and_told(edge_agent: Running) 
     found = await place.server.read("account", ["acme", "stranger"])
     assert found == {"acme": "cluster=c1", "stranger": None}
     assert (await edge_agent.verified())["drift"] == 0
+
+
+async def test_a_wrong_ami_secret_is_said_with_its_remedy_and_loses_nothing(media_agent: Running) -> None:
+    """What was live serves on; the change waits, is not called refused, and is live as soon as the agent may log in."""
+    control, place, good = media_agent.control, media_agent.place, media_agent.place.server
+    assert place.locked is not None
+    media_agent.start()
+    before = control.publish("media", [("dialplan", KEY, "NoOp(old)\nHangup()")])
+    await media_agent.live(before)
+    await media_agent.kill()
+    place.server = place.locked()
+    revision = control.publish("media", [("dialplan", KEY, "NoOp(new)\nHangup()")])
+    media_agent.start()
+    await eventually(lambda: control.state("media1")["pending"] == 1)
+    await eventually(lambda: bool(control.state("media1")["last_error"]))
+    # It stays so: tried again and again, and the same is said each time.
+    await asyncio.sleep(1)
+    state = control.state("media1")
+    assert re.match(r"AMI login at \S+:5038 as 'agent' refused: Authentication failed; ", state["last_error"])
+    assert (state["revision"], state["pending"]) == (before, 1)
+    assert await good.read("dialplan", [KEY]) == {KEY: "NoOp(old)\nHangup()"}
+    (found,) = (one for one in examine(control.url) if one.about == "node media1")
+    assert found.found == f"failed: {state['last_error']}"
+    assert "dialplane agent install media" in found.found
+    assert found.remedy == "the sentence says what; the agent tries again by itself"
+    await media_agent.kill()
+    await place.server.close()
+    place.server = good
+    media_agent.start()
+    state = await media_agent.live(revision, 5)
+    assert state["last_error"] is None
+    assert await good.read("dialplan", [KEY]) == {KEY: "NoOp(new)\nHangup()"}
 
 
 async def test_a_removed_extension_is_put_back(media_agent: Running) -> None:
