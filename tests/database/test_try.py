@@ -61,7 +61,8 @@ def run(
     }
     return subprocess.run(
         [*program, "-c", code, *arguments], cwd=folder, env=environment,
-        user=user, group=pwd.getpwnam(user).pw_gid if user else None, extra_groups=[] if user else None, capture_output=True, text=True, timeout=2 * LIMIT_S, check=False,
+        user=user, group=pwd.getpwnam(user).pw_gid if user else None, extra_groups=[] if user else None,
+        capture_output=True, text=True, timeout=2 * LIMIT_S, check=False,
     )  # fmt: skip
 
 
