@@ -18,6 +18,7 @@ import click
 import psycopg
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from controller.errors import DialplaneError, InputError
 
@@ -32,13 +33,27 @@ Exit codes: 0 done or in sync, 1 failure, 2 usage, 3 changes pending or drift, 4
 PENDING = 3
 
 
-def console(**options: Any) -> Console:
-    """Text is printed as it is: what servers and callers say is no markup (`[Errno 28]`) and no emoji (`:key:`)."""
-    return Console(markup=False, emoji=False, highlight=False, **options)
+# What moves a terminal's cursor, writes its title, or hides what stands before: callers choose some of what is shown.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
-stdout = console(soft_wrap=True)
-stderr = console(stderr=True, soft_wrap=True)
+def visible(text: str) -> str:
+    """Text of servers and callers for a terminal: control characters as `\\x1b`."""
+    return text.translate(_CONTROLS)
+
+
+class _AsItIs(Console):
+    """What servers and callers say is no markup (`[Errno 28]`), no emoji (`:key:`), and moves no cursor."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+stdout = _AsItIs(soft_wrap=True)
+stderr = _AsItIs(stderr=True, soft_wrap=True)
 
 
 def say(message: str) -> None:
@@ -129,7 +144,7 @@ def rows(form: str, columns: Sequence[str], records: Iterable[Sequence[Any]], *,
         table.add_column(column, overflow="fold")
     for record in materialised:
         table.add_row(*("-" if value is None else str(value) for value in record))
-    (stdout if sys.stdout.isatty() else console(width=200)).print(table)
+    (stdout if sys.stdout.isatty() else _AsItIs(width=200)).print(table)
 
 
 def document(form: str, text: Iterable[str], data: Mapping[str, Any]) -> None:
@@ -142,7 +157,7 @@ def document(form: str, text: Iterable[str], data: Mapping[str, Any]) -> None:
             click.echo(f"{name}\t{told if isinstance(told, str | int) else json.dumps(told, default=plain)}")
     else:
         for line in text:
-            click.echo(line)
+            click.echo(visible(line))
 
 
 def time(option: str, text: str | None) -> datetime | None:

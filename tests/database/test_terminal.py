@@ -12,6 +12,7 @@ from threading import Thread
 import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg.types.json import Jsonb
 
 from controller.calls import store as calls
 from controller.cli import main
@@ -90,9 +91,23 @@ def test_listings_show_it_too(url: str, command: tuple[str, ...]) -> None:
 
 
 def test_an_error_is_printed_as_it_is(url: str) -> None:
-    with Terminal(url, "node", "drain", "[/x] :key:") as seen:
+    with Terminal(url, "node", "drain", "[/x] :key: \x1b]0;title\x07\x9b2J") as seen:
         assert seen.end() == 2
-    assert "error: there is no node [/x] :key: (dialplane node list)" in seen.text
+    assert r"error: there is no node [/x] :key: \x1b]0;title\x07\x9b2J (dialplane node list)" in seen.text
+    assert "\x07" not in seen.raw
+
+
+def test_what_a_caller_dialled_moves_no_cursor(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO control.call_events (call_id, node, at, event, detail, file_id, position) "
+            "VALUES ('c-1', 'edge1', now(), 'start', %s, 'f', 1)",
+            (Jsonb({"called": "101\x1b[2J", "id": "x", "leg": "in"}),),
+        )
+    with Terminal(url, "call", "trace", "c-1") as seen:
+        assert seen.end() == 0
+    assert r"101\x1b[2J" in seen.text
+    assert "\x1b[2J" not in seen.raw
 
 
 @contextmanager
