@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.cli import main
+
 ROOT = Path(__file__).parents[2]
 MAIN = "from controller.cli import main; main()"
 LIMIT_S = 30
@@ -134,26 +136,27 @@ def test_the_other_machine_has_it_not(folder: Path, code: str) -> None:
     ), done.stderr
 
 
-def complete(shell: str, words: str, last: str) -> list[str]:
-    """What the shell's script would be told, asked as that script asks."""
-    position = last if shell == "fish" else str(len(words.split()) - (0 if words.endswith(" ") else 1))
-    asked = {"_DIALPLANE_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": position}
-    done = subprocess.run(
-        [sys.executable, "-c", "from controller.cli import main; main(prog_name='dialplane')"],
-        env=os.environ | asked, capture_output=True, text=True, timeout=30, check=True,
-    )  # fmt: skip
-    lines = done.stdout.splitlines()
-    # zsh: three lines for each; the others: type,value and fish a help behind a tab.
-    return lines[1::3] if shell == "zsh" else [line.split(",", 1)[1].partition("\t")[0] for line in lines]
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands_options_and_choices(shell: str) -> None:
-    assert complete(shell, "dialplane no", "no") == ["node"]
-    assert complete(shell, "dialplane node dr", "dr") == ["drain"]
-    assert complete(shell, "dialplane node list --for", "--for") == ["--format"]
-    assert complete(shell, "dialplane node list --format ", "") == ["text", "json", "tsv"]
-    assert complete(shell, "dialplane completion z", "z") == ["zsh"]
+def test_a_shell_completes_commands_options_and_choices(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def complete(words: str, last: str) -> list[str]:
+        """What the shell's script is told when it asks."""
+        position = last if shell == "fish" else str(len(words.split()) - (not words.endswith(" ")))
+        asked = {"_DIALPLANE_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": position}
+        for name, value in asked.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit):
+            main(prog_name="dialplane")
+        lines = capsys.readouterr().out.splitlines()
+        # zsh: three lines for each; the others: type,value and in fish a help behind a tab.
+        return lines[1::3] if shell == "zsh" else [one.split(",", 1)[1].partition("\t")[0] for one in lines]
+
+    assert complete("dialplane no", "no") == ["node"]
+    assert complete("dialplane node dr", "dr") == ["drain"]
+    assert complete("dialplane node list --for", "--for") == ["--format"]
+    assert complete("dialplane node list --format ", "") == ["text", "json", "tsv"]
+    assert complete("dialplane completion z", "z") == ["zsh"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
