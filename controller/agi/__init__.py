@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,11 @@ log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, port: int) -> None:
-    """Answer calls until SIGTERM or SIGINT; then let open exchanges end."""
+    """Answer calls until SIGTERM or SIGINT; then let open exchanges end.
+
+    What one of its tasks did not expect ends the process (ExceptionGroup): calls go on in their dialplan, which asks
+    again, and systemd starts it anew.
+    """
     from controller.agi.decide_app import App
     from controller.agi.entries import Entries
     from controller.agi.live import Live
@@ -50,20 +53,18 @@ async def run(settings: Settings, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await server.start()
-    background = [
-        asyncio.create_task(store.run()),
-        asyncio.create_task(desk.run()),
-        asyncio.create_task(_report(settings.node, server, app, store)),
-    ]
     try:
-        await stopping.wait()
-        await server.stop()
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(store.run()),
+                tasks.create_task(desk.run()),
+                tasks.create_task(_report(settings.node, server, app, store)),
+            ]
+            await stopping.wait()
+            await server.stop()
+            for task in background:
+                task.cancel()
     finally:
-        for task in background:
-            task.cancel()
-        for task in background:
-            with suppress(asyncio.CancelledError):
-                await task
         entries.close()
 
 

@@ -40,7 +40,8 @@ Key = tuple[str, str]
 class Waiter:
     """A caller on this node. `offered`: take the offer; `way`: it has to go on; `lost`: join again.
 
-    `member` talks to the caller, or did; `settled` is set when that was said.
+    `member` talks to the caller, or did; `rings`: members, and those of their telephones that did not say no; `settled`
+    is set when it was said who talks, or all said no.
     """
 
     id: int
@@ -51,6 +52,8 @@ class Waiter:
     way: Way | None = None
     lost: bool = False
     member: str = ""
+    rings: dict[str, set[str]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -145,14 +148,12 @@ class Desk:
     # -------------------------------------------------------------------------------------------------- the process
 
     async def run(self) -> None:
-        """Until cancelled."""
-        tasks = [asyncio.create_task(one()) for one in (self._connect, self._listen, self._claim, self._tick)]
+        """Until cancelled. What no task expects ends all of them: who runs this has to end, too (ExceptionGroup)."""
         try:
-            await asyncio.gather(*tasks)
+            async with asyncio.TaskGroup() as tasks:
+                for one in (self._connect, self._listen, self._claim, self._tick):
+                    tasks.create_task(one())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             store, self._store = self._store, None
             if store is not None:
                 await store.close()
@@ -215,6 +216,10 @@ class Desk:
                     if queue not in setup.queues:
                         continue
                     offered = await self.ask(lambda store, s=setup, q=queue: store.claim(s, q))  # type: ignore[misc]
+                    if offered and setup.queues[queue].alert_limit:
+                        # Places whose telephones stop before that are free then.
+                        pace_s = setup.queues[queue].alert_pace_ms / 1000
+                        asyncio.get_running_loop().call_later(pace_s, self._decide, (account, queue))
                     if elsewhere := [one for one in offered if one not in self._here]:
                         # Of those, who hung up is called back from here.
                         await self.ask(lambda store, ids=elsewhere: store.calls_back(ids, self.node))  # type: ignore[misc]
@@ -222,36 +227,44 @@ class Desk:
                     self._complain(f"queue {queue} of {account}: {error}")
 
     async def _tick(self) -> None:
-        renewed = 0.0
+        """First of all the leases: whatever else fails, those who wait here are there."""
+        renewed = -_HEARTBEAT_S
         while True:
             await asyncio.sleep(_TICK_S)
             now = asyncio.get_running_loop().time()
             try:
-                self._everything()
-                await self._send_on()
                 if now - renewed >= _HEARTBEAT_S:
-                    renewed = now
                     await self._renew()
+                    renewed = now
                     for key in (await self.ask(lambda store: store.sweep())).callbacks:
                         self._decide(key)
+                self._everything()
+                await self._send_on()
             except DatabaseError as error:
                 self._gone()
-                self._complain(str(error))
-            except DialplaneError as error:
                 self._complain(str(error))
 
     async def _send_on(self) -> None:
         """Who waited too long, or in a queue that nobody serves any more, goes on."""
-        for account, name in self._keys():
-            setup = await self._setups(account)
-            queue = setup.queues.get(name)
-            if queue is None or (queue.max_wait_s is None and not queue.leave_empty):
-                continue
-            ways = await self.ask(lambda store, s=setup, n=name: store.leaving(s, n))  # type: ignore[misc]
-            for caller, way in ways.items():
-                if waiter := self._here.get(caller):
-                    waiter.way = way
-                    waiter.wake.set()
+        for key in self._keys():
+            try:
+                await self._send_on_from(*key)
+            except DatabaseError:
+                raise
+            except DialplaneError as error:
+                # Its callers wait on, and so do those of others.
+                self._complain(f"queue {key[1]} of {key[0]}: {error}")
+
+    async def _send_on_from(self, account: str, name: str) -> None:
+        setup = await self._setups(account)
+        queue = setup.queues.get(name)
+        if queue is None or (queue.max_wait_s is None and not queue.leave_empty):
+            return
+        ways = await self.ask(lambda store: store.leaving(setup, name))
+        for caller, way in ways.items():
+            if waiter := self._here.get(caller):
+                waiter.way = way
+                waiter.wake.set()
 
     async def _renew(self) -> None:
         ids = list(self._here)

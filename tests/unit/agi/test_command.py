@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,7 +16,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from controller.agent.settings import Settings
+from controller.agi import run
 from controller.cli import main
+from controller.entries import Kind
+from controller.queues.desk import Desk
 from controller.wire.agi_caller import request
 from tests.unit.agi.place import filled, stage
 
@@ -123,3 +128,22 @@ def test_a_database_that_is_away_is_told_once(resident: Resident) -> None:
     time.sleep(1)  # long enough for two more attempts
     assert resident.stop() == 0
     assert "".join(resident.log).count("remembered by this process alone") == 1
+
+
+def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers of queues would hear music for ever; systemd starts it anew, and their dialplan asks again."""
+    filled(tmp_path / "state.db").close()
+
+    async def defect(desk: Desk) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(Desk, "_claim", defect)
+    settings = Settings("media1", Kind.MEDIA, "host=127.0.0.1 port=1", tmp_path)
+
+    async def go() -> None:
+        async with asyncio.timeout(20):
+            await run(settings, 0)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        asyncio.run(go())
+    assert ended.value.subgroup(ValueError) is not None
