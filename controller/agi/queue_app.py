@@ -9,6 +9,7 @@ the same ticket.
 
     AGI(.../queue-back,name,account,caller id)               one who is called back: rings the members it was offered
     AGI(.../queue-answered,name,account,caller id,leg)       a member's device answered
+    AGI(.../queue-refused,name,account,caller id,leg)        it declined, or said that it is busy
     AGI(.../queue-ended,name,account,caller id,leg)          a member's device hung up
 """
 
@@ -53,6 +54,7 @@ class QueueApp:
             "queue": self._queue,
             "queue-back": self._back,
             "queue-answered": self._answered,
+            "queue-refused": self._refused,
             "queue-ended": self._ended,
         }
 
@@ -152,6 +154,21 @@ class QueueApp:
             waiter.settled.set()
         await session.finish([_set("DP_NOTED", "1")])
 
+    async def _refused(self, session: Exchange, request: Request) -> None:
+        """A member is free when the last of its telephones said no; till then it is only noted."""
+        name, account, given, leg = (*request.arguments, "", "", "", "")[:4]
+        setup, _ = await self._published(account, name)
+        member = owner(setup, leg)
+        waiter = self._desk.here(int(given) if given.isdecimal() else 0)
+        if waiter is not None and member in waiter.rings:
+            waiter.refused.add(member)
+            waiter.rings[member].discard(leg)
+            if not waiter.rings[member]:
+                await self._desk.ask(lambda store: store.refused(waiter.id, member))
+            if not any(waiter.rings.values()):
+                waiter.settled.set()
+        await session.finish([_set("DP_NOTED", "1")])
+
     async def _ended(self, session: Exchange, request: Request) -> None:
         name, account, given, leg = (*request.arguments, "", "", "", "")[:4]
         setup, queue = await self._published(account, name)
@@ -178,6 +195,8 @@ async def ring(call: HeldCall, desk: Desk, waiter: Waiter, ringing: Ringing, que
     """Ring the legs of an offer until one answers (and the talk is over: then this call is, too) or none did."""
     waiter.offered = False
     waiter.member = ""
+    waiter.rings = {member: {leg.partition("~")[0] for leg in legs} for member, legs in ringing.rings.items()}
+    waiter.refused.clear()
     waiter.settled.clear()
     await call.run(*_set("__DP_QUEUED", f"{waiter.queue}/{waiter.id}"))
     lines = _lines(ringing.legs)
@@ -188,8 +207,11 @@ async def ring(call: HeldCall, desk: Desk, waiter: Waiter, ringing: Ringing, que
         # The member has left, the caller has been elsewhere since, and comes back here.
         await desk.ask(lambda store: store.ended(waiter.id, queue))
         return
-    refused = ringing.members if said == "busy" and len(ringing.members) == 1 else ()
-    await desk.ask(lambda store: store.missed(waiter.id, queue, refused))
+    if said == "busy":
+        # Who said no is told of by calls of their own.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(waiter.settled.wait(), _SETTLE_S)
+    await desk.ask(lambda store: store.missed(waiter.id, queue, waiter.refused))
 
 
 class _Wait:

@@ -1,8 +1,12 @@
 """Who rings for which caller: what a queue decides, with reasons. Pure.
 
 `offer()` decides for all who wait, in order, until nobody who waits could be served. Then no caller waits while a
-member is idle who could take the call, and no member rings for two. A `Decision` only holds when it is reserved in the
-same moment: see `store.py`.
+member is idle who could take the call, unless its telephones would be more than `alert_limit`, and no member rings for
+two. A `Decision` only holds when it is reserved in the same moment: see `store.py`.
+
+Prioritised alerting: a queue has `alert_limit` places for telephones that ring. Those of an offer have theirs from the
+decision until the offer is over, those that begin later too. Who is next by the rules and finds no room for all of its
+telephones waits until there is, and nobody overtakes: so everybody's turn comes.
 """
 
 from __future__ import annotations
@@ -18,15 +22,17 @@ from controller.queues.model import Caller, Member, Place, Queue
 
 
 class Leg(NamedTuple):
-    """A device that rings, from `delay_s` on."""
+    """A device that rings, from `delay_s` on, for `for_s` or (0) as long as the others."""
 
     member: str
     device: str
-    delay_s: float
+    delay_s: float = 0.0
+    for_s: float = 0.0
 
     def __str__(self) -> str:
-        """As dp-legs is told: `desk1@acme.example~2.5`."""
-        return f"{self.device}~{self.delay_s:g}" if self.delay_s else self.device
+        """As dp-legs is told: `desk1@acme.example~2.5`, or `desk1@acme.example~2.5~10`."""
+        begins = f"~{self.delay_s:g}" if self.delay_s or self.for_s else ""
+        return f"{self.device}{begins}" + (f"~{self.for_s:g}" if self.for_s else "")
 
 
 class Offer(NamedTuple):
@@ -52,11 +58,13 @@ class Decision(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """Another queue with members of this one, its callers in waiting, and the members with their stats in it."""
+    """Another queue with members of this one, its callers in waiting, the members with their stats in it, and how many
+    telephones it alerts."""
 
     queue: Queue
     callers: Sequence[Caller]
     members: Mapping[str, Member]
+    alerted: int = 0
 
 
 def line(callers: Iterable[Caller]) -> list[Caller]:
@@ -71,18 +79,20 @@ def offer(
     now: datetime,
     seed: str,
     rivals: Iterable[Rival] = (),
+    alerted: int = 0,
 ) -> Decision:
-    """Who rings for whom. `seed`: what is random is the same for the same seed.
+    """Who rings for whom. `seed`: what is random is the same for the same seed. `alerted`: telephones that ring for
+    callers of this queue, or began to less than `alert_pace_ms` ago.
 
     Rivals that weigh more than this queue take the members they can use first.
     """
     kept: dict[str, str] = {}
     heavier = [one for one in rivals if one.queue.weight > queue.weight]
     for rival in sorted(heavier, key=lambda one: (-one.queue.weight, one.queue.name)):
-        decided = _decide(rival.queue, rival.callers, rival.members, now, seed, kept)
+        decided = _decide(rival.queue, rival.callers, rival.members, now, seed, kept, rival.alerted)
         why = f"is for a caller of queue {rival.queue.name}, which weighs more"
         kept |= {user: why for made in decided.offers for user in made.members}
-    return _decide(queue, callers, members, now, seed, kept)
+    return _decide(queue, callers, members, now, seed, kept, alerted)
 
 
 def _decide(
@@ -92,6 +102,7 @@ def _decide(
     now: datetime,
     seed: str,
     kept: Mapping[str, str],
+    alerted: int,
 ) -> Decision:
     free: list[Place] = []
     idle_not: dict[str, str] = {}
@@ -104,6 +115,7 @@ def _decide(
     pool = _Pool(queue, free, members, seed)
     offers: list[Offer] = []
     waits: dict[int, str] = {}
+    full = ""
     for caller in line(callers):
         if caller.retry_at is not None and caller.retry_at > now:
             seconds = math.ceil((caller.retry_at - now).total_seconds())
@@ -113,8 +125,14 @@ def _decide(
         if not able:
             waits[caller.id] = f"no member is free{pool.wanted(caller)}"
             continue
-        legs = _legs(queue, able, caller, members)
+        legs = () if full else _legs(queue, able, caller, members, alerted)
+        if not legs:
+            # Who comes later does not overtake: else a member with two telephones might never find room.
+            full = full or f"{alerted} telephones are alerted, {queue.alert_limit} may be at once"
+            waits[caller.id] = full
+            continue
         made = Offer(caller.id, legs, "")
+        alerted += len(legs)
         pool.take(made.members)
         offers.append(made._replace(why=f"{pool.why}: {_some(made.members)}{pool.wanted(caller)}"))
     return Decision(tuple(offers), idle_not, waits)
@@ -273,9 +291,9 @@ class _Pool:
 
 
 def _legs(
-    queue: Queue, able: Mapping[str, Place], caller: Caller, members: Mapping[str, Member]
+    queue: Queue, able: Mapping[str, Place], caller: Caller, members: Mapping[str, Member], alerted: int
 ) -> tuple[Leg, ...]:
-    """Devices that ring for a caller: of members who did not ring for it yet, else of all."""
+    """Devices that ring for a caller: of members who did not ring for it yet, else of all. None: no room for them."""
     untried = (place for place in able.values() if place.user not in caller.tried)
     first = next(untried, None)
     rest: Iterator[Place] = untried
@@ -291,18 +309,25 @@ def _legs(
         stages = [(0.0, chosen[:size]), (float(queue.batch_wait_s), chosen[size:])]
     else:
         stages = [(0.0, [first])]
-    return tuple(leg for begins_s, stage in stages for leg in _alerted(queue, begins_s, stage, members))
+    return tuple(_alerted(queue, stages, members, alerted))
 
 
 def _alerted(
-    queue: Queue, begins_s: float, stage: Sequence[Place], members: Mapping[str, Member]
+    queue: Queue, stages: Sequence[tuple[float, Sequence[Place]]], members: Mapping[str, Member], alerted: int
 ) -> Iterator[Leg]:
-    """Prioritised alerting: so many devices at once, in order, the next as many at the pace. What would begin after the
-    ring time does not ring, and stays free."""
-    ordered = sorted(stage, key=lambda place: place.priority_alert)
-    devices = [(place.user, device) for place in ordered for device in members[place.user].devices]
-    limit = queue.alert_limit or max(1, len(devices))
-    for number, (user, device) in enumerate(devices):
-        delay_s = begins_s + number // limit * queue.alert_pace_ms / 1000
-        if delay_s < queue.ring_time_s:
-            yield Leg(user, device, delay_s)
+    """Prioritised alerting: members in order, as long as there is room for all telephones of the next one. The others
+    do not ring, and stay free."""
+    for begins_s, stage in stages:
+        if begins_s >= queue.ring_time_s:
+            return
+        for place in sorted(stage, key=lambda place: place.priority_alert):
+            devices = members[place.user].devices
+            limit = queue.alert_limit or len(devices)
+            if queue.alert_limit and alerted + min(len(devices), limit) > limit:
+                return
+            alerted += len(devices)
+            # More than ever have room: so many at a time, for a part of the ring time.
+            turns = math.ceil(len(devices) / limit)
+            for_s = (queue.ring_time_s - begins_s) / turns if turns > 1 else 0.0
+            for number, device in enumerate(devices):
+                yield Leg(place.user, device, begins_s + number // limit * for_s, for_s)

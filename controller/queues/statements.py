@@ -20,11 +20,15 @@ SELECT c.account, c.queue, e.event, c.id, c.call_id, e.member,
 
 # ------------------------------------------------------------------------------------------------- come and go
 
+# The visit itself; else one of the same caller that was lost, or whose session is late: its place is free to have.
 FIND = """
 SELECT * FROM control.queue_callers
  WHERE ticket = %(ticket)s
-    OR outcome = 'lost' AND account = %(account)s AND queue = %(queue)s AND caller = %(caller)s AND caller <> ''
-       AND ended_at > clock_timestamp() - make_interval(secs => %(rejoin_s)s)
+    OR account = %(account)s AND queue = %(queue)s AND caller = %(caller)s AND caller <> '' AND rejoin_s > 0
+       AND (outcome = 'lost' AND successor IS NULL
+            AND ended_at > clock_timestamp() - make_interval(secs => rejoin_s)
+            OR state IN ('waiting', 'ringing') AND callback_number IS NULL
+            AND seen_at < clock_timestamp() - make_interval(secs => %(late_s)s))
  ORDER BY ticket = %(ticket)s DESC, joined_at LIMIT 1 FOR UPDATE"""
 COUNT = """
 SELECT count(*)::int AS callers FROM control.queue_callers
@@ -32,10 +36,11 @@ SELECT count(*)::int AS callers FROM control.queue_callers
 JOIN = """
 WITH o AS (SELECT %(outcome)s::text AS outcome), made AS (
     INSERT INTO control.queue_callers
-           (ticket, account, queue, call_id, node, channel, caller, caller_name, priority, skills, state, outcome,
-            ended_at)
+           (ticket, account, queue, call_id, node, channel, caller, caller_name, priority, skills, rejoin_s,
+            state, outcome, ended_at)
     SELECT %(ticket)s, %(account)s, %(queue)s, %(call_id)s, %(node)s, %(channel)s, %(caller)s, %(caller_name)s,
-           %(priority)s, %(skills)s, CASE WHEN o.outcome IS NULL THEN 'waiting' ELSE 'gone' END, o.outcome,
+           %(priority)s, %(skills)s, %(rejoin_s)s,
+           CASE WHEN o.outcome IS NULL THEN 'waiting' ELSE 'gone' END, o.outcome,
            CASE WHEN o.outcome IS NOT NULL THEN clock_timestamp() END
       FROM o
     RETURNING id, account, queue, call_id, outcome
@@ -48,8 +53,13 @@ SELECT id, CASE WHEN outcome IS NULL THEN pg_notify('dialplane_queue', account |
 REJOIN = """
 UPDATE control.queue_callers
    SET ticket = %(ticket)s, call_id = %(call_id)s, node = %(node)s, channel = %(channel)s, seen_at = clock_timestamp(),
-       state = 'waiting', callback_number = NULL, outcome = NULL, ended_at = NULL
+       state = 'waiting', callback_number = NULL, outcome = NULL, ended_at = NULL, successor = NULL
  WHERE id = %(id)s"""
+SUCCEED = """
+WITH old AS (
+    UPDATE control.queue_callers SET successor = %(newer)s WHERE id = %(lost)s RETURNING joined_at
+)
+UPDATE control.queue_callers AS c SET joined_at = least(c.joined_at, old.joined_at) FROM old WHERE c.id = %(newer)s"""
 FOR_UPDATE = "SELECT * FROM control.queue_callers WHERE id = %(id)s FOR UPDATE"
 LEAVE = """
 WITH gone AS (
@@ -162,6 +172,19 @@ SELECT * FROM (
      WHERE %(round)s AND own.account = %(account)s AND own.queue = %(queue)s AND own.last_offer_at IS NOT NULL
      ORDER BY own.last_offer_at DESC FETCH FIRST 1 ROW WITH TIES) AS last
  WHERE last.member NOT IN (SELECT member FROM free)"""
+# Telephones that have a place: they ring for a caller of this queue, or shall, or began to just now.
+ALERTED = f"""
+WITH {_DEVICE}, rings AS (
+    SELECT o.member, cardinality(o.legs) AS legs
+      FROM control.queue_offers AS o JOIN control.queue_callers AS c ON c.id = o.caller_id
+     WHERE o.account = %(account)s AND o.queue = %(queue)s AND c.state = 'ringing'
+), began AS (
+    SELECT d.aor FROM device AS d JOIN control.queue_member_stats AS s
+           ON s.account = %(account)s AND s.queue = %(queue)s AND s.member = d.member
+     WHERE s.last_offer_at > %(now)s - make_interval(secs => %(pace_ms)s / 1000.0)
+       AND NOT EXISTS (SELECT FROM rings WHERE rings.member = d.member)
+)
+SELECT ((SELECT coalesce(sum(legs), 0) FROM rings) + (SELECT count(*) FROM began))::int AS alerted"""
 # The members another queue took meanwhile are left out; who got none of them goes on waiting.
 OFFER = f"""
 WITH wanted AS (
@@ -207,7 +230,8 @@ SELECT t.member, t.legs, c.callback_number
 # Who rang for a caller is free; all who wait in the account may want such a member, or the place.
 LET_GO = """
 WITH free AS (
-    DELETE FROM control.queue_offers WHERE caller_id = %(id)s AND member <> %(but)s RETURNING member
+    DELETE FROM control.queue_offers
+     WHERE caller_id = %(id)s AND member <> %(but)s AND %(only)s IN ('', member) RETURNING member
 )
 SELECT ARRAY(SELECT member FROM free) AS members, (
     SELECT count(pg_notify('dialplane_queue', concat_ws('/', w.account, w.queue))::text) FROM (
@@ -229,9 +253,11 @@ VALUES (%(account)s, %(queue)s, %(member)s, clock_timestamp(), (clock_timestamp(
 ON CONFLICT (account, member, queue) DO UPDATE
    SET last_call_at = excluded.last_call_at, day = excluded.day,
        calls_today = CASE WHEN s.day = excluded.day THEN s.calls_today ELSE 0 END + 1"""
+_TRIED = "CASE WHEN tried && %(rang)s::text[] THEN %(rang)s ELSE tried || %(rang)s::text[] END"
+REFUSED = f"UPDATE control.queue_callers SET tried = {_TRIED} WHERE id = %(id)s"
 MISSED = f"""
 UPDATE control.queue_callers
-   SET state = {_WAITS}, tried = CASE WHEN tried && %(rang)s::text[] THEN %(rang)s ELSE tried || %(rang)s::text[] END,
+   SET state = {_WAITS}, tried = {_TRIED},
        retry_at = clock_timestamp() + make_interval(secs => %(retry_s)s)
  WHERE id = %(id)s"""
 ENDED = """
@@ -267,6 +293,15 @@ SELECT * FROM control.queue_callers AS c
                 SELECT FROM control.call_records AS r WHERE r.call_id = c.call_id AND NOT r.complete))
     OR state = 'callback' AND joined_at < clock_timestamp() - make_interval(secs => %(callback_s)s)
  ORDER BY id FOR UPDATE SKIP LOCKED"""
+# Who called again before the loss was noticed: after the last sign of life of the lost visit, with the same number.
+SUCCESSORS = """
+SELECT o.id AS lost, n.id AS newer
+  FROM control.queue_callers AS o JOIN control.queue_callers AS n
+    ON n.account = o.account AND n.queue = o.queue AND n.caller = o.caller AND n.joined_at > o.seen_at
+ WHERE o.outcome = 'lost' AND o.successor IS NULL AND o.caller <> ''
+   AND o.ended_at > clock_timestamp() - make_interval(secs => o.rejoin_s)
+   AND n.state IN ('waiting', 'callback', 'ringing')
+ ORDER BY n.id, o.joined_at FOR UPDATE OF o, n SKIP LOCKED"""
 ENDED_UNSEEN = """
 UPDATE control.queue_callers AS c
    SET state = 'gone', outcome = 'answered',

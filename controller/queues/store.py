@@ -32,6 +32,8 @@ from controller.wire.postgresql import HELD
 
 CHANNEL = "dialplane_queue"
 LEASE_S = 15.0
+# Sessions renew every 4 s: who calls again need not wait for the end of the lease.
+LATE_S = 6.0
 # An offer that the session of its caller does not take in this time is withdrawn.
 TAKE_S = 5.0
 _CALLBACK_S = 24 * 3600
@@ -82,22 +84,38 @@ class Store:
     async def join(self, setup: Setup, visit: Visit) -> Joined:
         """A caller comes. The same ticket again: the same place, or how the visit ended.
 
-        A caller who was lost and calls again within `rejoin_s` has its place too. Who may not wait is told where to go.
+        Who was lost and calls again within `rejoin_s` is a new visit that has the old place; so is who calls again when
+        the session of the old one was not renewed for LATE_S. Who may not wait is told where to go.
         """
         queue = _queue(setup, visit.queue)
         async with self._transaction():
             await self._lock(visit.account, visit.queue)
-            found = await self._row(sql.FIND, _values(visit) | {"rejoin_s": queue.rejoin_s})
-            if found is not None:
+            values = _values(visit) | {"rejoin_s": queue.rejoin_s}
+            found = await self._row(sql.FIND, values | {"late_s": LATE_S})
+            if found is not None and found["ticket"] == visit.ticket:
                 return await self._again(queue, visit, found)
-            members = {} if queue.join_empty else await self._somebody(setup, queue)
-            counted = await self._row(sql.COUNT, {"account": visit.account, "queue": visit.queue})
-            way = waiting.joins(queue, counted["callers"] if counted else 0, members)
+            way = None if found else await self._goes_elsewhere(setup, queue)
             outcome, why = (way.outcome, way.why) if way else (None, None)
-            made = await self._row(sql.JOIN, _values(visit) | {"outcome": outcome, "why": why})
+            made = await self._row(sql.JOIN, values | {"outcome": outcome, "why": why})
             if made is None:
                 raise DatabaseError(f"queue {visit.queue} of {visit.account}: the caller was not stored")
-            return Joined(made["id"], way)
+            if found is not None:
+                if found["outcome"] is None:
+                    await self._run(sql.LEAVE, {"id": found["id"], "outcome": "lost"})
+                    await self._free(found)
+                await self._succeeds(found["id"], made["id"])
+            return Joined(made["id"], way, again=found is not None)
+
+    async def _goes_elsewhere(self, setup: Setup, queue: Queue) -> waiting.Way | None:
+        members = {} if queue.join_empty else await self._somebody(setup, queue)
+        counted = await self._row(sql.COUNT, {"account": setup.account, "queue": queue.name})
+        return waiting.joins(queue, counted["callers"] if counted else 0, members)
+
+    async def _succeeds(self, lost: int, newer: int) -> None:
+        """One who was lost called again: the newer visit has the place."""
+        await self._run(sql.SUCCEED, {"lost": lost, "newer": newer})
+        await self._event(lost, "rejoined", detail=f"its place is that of caller {newer}")
+        await self._event(newer, "rejoined", detail=f"has the place of caller {lost}")
 
     async def _again(self, queue: Queue, visit: Visit, row: DictRow) -> Joined:
         """The dialplan asks again, so what the session before it did is over: no member rings, nobody talks."""
@@ -156,20 +174,21 @@ class Store:
         """One decision; False: other queues took members of it meanwhile, others may be free."""
         async with self._transaction():
             now = await self._lock(setup.account, queue.name)
-            callers, members = await self._next(setup, queue, now)
+            callers, members, alerted = await self._next(setup, queue, now)
             if not callers:
                 return [], True
             rivals = [Rival(one, *await self._next(setup, one, now)) for one in _heavier(setup, queue)]
             seed = f"{setup.account}/{queue.name}/{now.timestamp()}"
-            decided = offer(queue, callers, members, now, seed, rivals)
+            decided = offer(queue, callers, members, now, seed, rivals, alerted)
             if not decided.offers:
                 return [], True
             return await self._reserve(setup.account, queue.name, decided.offers)
 
     async def _next(
         self, setup: Setup, queue: Queue, now: datetime
-    ) -> tuple[list[Caller], dict[str, Member]]:
-        """What a decision goes by and no more: members who are free, callers they could be offered."""
+    ) -> tuple[list[Caller], dict[str, Member], int]:
+        """What a decision goes by and no more: members who are free, callers they could be offered, telephones that
+        are alerted."""
         devices = _devices(setup, queue)
         values = {"account": setup.account, "queue": queue.name, "now": now}
         rows = await self._all(
@@ -178,9 +197,18 @@ class Store:
         members = {row["member"]: _member(row, devices) for row in rows}
         free = sum(1 for row in rows if not row["reserved"])
         if not free:
-            return [], members
+            return [], members, 0
         found = await self._all(sql.NEXT, values | {"free": free, "lease_s": self._lease_s})
-        return [_caller(row) for row in found], members
+        callers = [_caller(row) for row in found]
+        return callers, members, await self._alerted(setup, queue, now) if callers else 0
+
+    async def _alerted(self, setup: Setup, queue: Queue, now: datetime) -> int:
+        """Telephones that have a place of prioritised alerting."""
+        if queue.alert_limit is None:
+            return 0
+        values = {"account": setup.account, "queue": queue.name, "now": now, "pace_ms": queue.alert_pace_ms}
+        row = await self._row(sql.ALERTED, values | _texts(_devices(setup, queue)))
+        return int(row["alerted"]) if row else 0
 
     async def calls_back(self, callers: Iterable[int], node: str) -> list[int]:
         """Of callers who have an offer, those who hung up are called back from this node; gives them."""
@@ -218,10 +246,7 @@ class Store:
         if not rows:
             return None
         return Ringing(
-            caller,
-            tuple(leg for row in rows for leg in row["legs"]),
-            tuple(row["member"] for row in rows),
-            rows[0]["callback_number"],
+            caller, {row["member"]: tuple(row["legs"]) for row in rows}, rows[0]["callback_number"]
         )
 
     async def answered(self, caller: int, member: str) -> bool:
@@ -258,6 +283,18 @@ class Store:
                 caller, [("refused" if member in said else "ignored", member) for member in rang]
             )
             return rang
+
+    async def refused(self, caller: int, member: str) -> bool:
+        """A member said no, and none of its telephones rings any more: it is free, while others ring. False: it was."""
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None or row["state"] != "ringing":
+                return False
+            rang = await self._free(row, only=member)
+            if rang:
+                await self._run(sql.REFUSED, {"id": caller, "rang": rang})
+                await self._event(caller, "refused", member=member)
+            return bool(rang)
 
     async def ended(self, caller: int, queue: Queue, member: str = "") -> bool:
         """The talk (with this member) is over, the member wraps up. False: it was over, or never began."""
@@ -304,7 +341,17 @@ class Store:
                 await self._run(sql.WITHDRAWN, {"id": row["id"], "take_s": self._take_s})
             await self._run(sql.FORGET, {"kept_s": _KEPT_S})
             waits = await self._all(sql.CALLBACKS, {})
-            return Swept(len(late), freed, tuple((row["account"], row["queue"]) for row in waits))
+        await self._succeed()
+        return Swept(len(late), freed, tuple((row["account"], row["queue"]) for row in waits))
+
+    async def _succeed(self) -> None:
+        """Who called again before its loss was noticed has the old place."""
+        async with self._transaction():
+            done: set[int] = set()
+            for row in await self._all(sql.SUCCESSORS, {}):
+                if not done & {row["lost"], row["newer"]}:
+                    await self._succeeds(row["lost"], row["newer"])
+                    done |= {row["lost"], row["newer"]}
 
     # --------------------------------------------------------------------------------------------------- looks
 
@@ -338,17 +385,20 @@ class Store:
             clock = await self._row(sql.CLOCK, {})
             if clock is None:
                 raise DatabaseError("PostgreSQL: no clock")
-            callers, members = await self._everybody(setup, queue)
-            rivals = [Rival(one, *await self._everybody(setup, one)) for one in _heavier(setup, queue)]
+            now = clock["now"]
+            callers, members, alerted = await self._everybody(setup, queue, now)
+            rivals = [Rival(one, *await self._everybody(setup, one, now)) for one in _heavier(setup, queue)]
             rows = await self._all(sql.LINE, {"account": setup.account, "queue": name})
-        decided = offer(queue, callers, members, clock["now"], f"{setup.account}/{name}", rivals)
+        decided = offer(queue, callers, members, now, f"{setup.account}/{name}", rivals, alerted)
         return decided, waiting.positions(map(_caller, rows)), members
 
-    async def _everybody(self, setup: Setup, queue: Queue) -> tuple[list[Caller], dict[str, Member]]:
-        """All who wait, and all members."""
+    async def _everybody(
+        self, setup: Setup, queue: Queue, now: datetime
+    ) -> tuple[list[Caller], dict[str, Member], int]:
+        """All who wait, all members, and the telephones that are alerted."""
         values = {"account": setup.account, "queue": queue.name, "lease_s": self._lease_s}
         callers = [_caller(row) for row in await self._all(sql.WAITING, values)]
-        return callers, await self._members(setup, queue)
+        return callers, await self._members(setup, queue), await self._alerted(setup, queue, now)
 
     async def _somebody(self, setup: Setup, queue: Queue) -> dict[str, Member]:
         """One member who is on duty, or none."""
@@ -388,9 +438,10 @@ class Store:
     async def _locked(self, caller: int) -> DictRow | None:
         return await self._row(sql.FOR_UPDATE, {"id": caller})
 
-    async def _free(self, row: Mapping[str, Any], but: str = "") -> list[str]:
+    async def _free(self, row: Mapping[str, Any], but: str = "", only: str = "") -> list[str]:
         """The members who rang for a caller are free; whoever waits in the account may want them, or the place."""
-        found = await self._row(sql.LET_GO, {"id": row["id"], "account": row["account"], "but": but})
+        values = {"id": row["id"], "account": row["account"], "but": but, "only": only}
+        found = await self._row(sql.LET_GO, values)
         return list(found["members"]) if found else []
 
     async def _event(

@@ -55,12 +55,21 @@ class Joined(NamedTuple):
 
 
 class Ringing(NamedTuple):
-    """What the session of a caller rings: legs as dp-legs is told, members, a number to call back or None."""
+    """What the session of a caller rings: members with legs, as dp-legs is told; a number to call back or None."""
 
     caller: int
-    legs: tuple[str, ...]
-    members: tuple[str, ...]
+    rings: Mapping[str, tuple[str, ...]]
     callback: str | None
+
+    @property
+    def legs(self) -> tuple[str, ...]:
+        """Of all members."""
+        return tuple(leg for legs in self.rings.values() for leg in legs)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who rings."""
+        return tuple(self.rings)
 
 
 class Swept(NamedTuple):

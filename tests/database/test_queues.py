@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
@@ -11,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,84 +25,26 @@ from controller.errors import InputError
 from controller.queues import looks
 from controller.queues.model import Member, Place, Queue, Setup
 from controller.queues.store import Store
-from controller.queues.waiting import Joined, Swept, Visit, Way
+from controller.queues.waiting import Joined, Swept, Way
 from controller.schema.explain import explain
 from controller.schema.importer import check, read_company
 from tests.database import queue_process
 from tests.database.conftest import SAMPLE
-
-ACME = "(SELECT id FROM accounts WHERE name = 'acme')"
-ALICE = f"(SELECT id FROM users WHERE name = 'alice' AND account_id = {ACME})"
-SUPPORT = f"(SELECT id FROM queues WHERE name = 'support' AND account_id = {ACME})"
-Rows = psycopg.Connection[Any]
-SETUP = Setup(
-    "acme",
-    {
-        "support": Queue(
-            "support",
-            "in_order",
-            retry_s=0,
-            max_waiting=4,
-            members=(Place("alice"), Place("bob")),
-            wrap_up_s=30,
-        ),
-        "all": Queue("all", "ring_all", retry_s=0, members=(Place("alice"), Place("bob")), on_full="busy"),
-        "vip": Queue("vip", "in_order", weight=50, members=(Place("alice"),), join_empty=True),
-    },
-    {"alice": ("desk1@acme.example", "app1@acme.example"), "bob": ("bob@acme.example",)},
+from tests.database.queue_rows import (
+    ACME,
+    ALICE,
+    SETUP,
+    SUPPORT,
+    SUPPORT_QUEUE,
+    does,
+    events,
+    queues,  # noqa: F401 - fixture url
+    run,
+    value,
+    visit,
 )
-SUPPORT_QUEUE, ALL = SETUP.queues["support"], SETUP.queues["all"]
 
-
-def visit(ticket: str, queue: str = "support", **changes: Any) -> Visit:
-    return replace(Visit(ticket, "acme", queue, f"call-{ticket}", "media1"), **changes)
-
-
-@pytest.fixture
-def url(sample: str) -> Iterator[str]:
-    """The sample company with empty queues."""
-    yield sample
-    with psycopg.connect(sample, autocommit=True) as connection:
-        connection.execute("DELETE FROM control.queue_callers")
-        connection.execute("DELETE FROM control.queue_member_stats")
-        connection.execute("DELETE FROM control.queue_events")
-        connection.execute("DELETE FROM control.call_records")
-        connection.execute("DELETE FROM control.registrations")
-        connection.execute("DELETE FROM control.registrars")
-        connection.execute("DELETE FROM member_states")
-        connection.execute("DELETE FROM user_states")
-
-
-def run(url: str, work: Callable[[Store], Coroutine[Any, Any, Any]], **leases: float) -> Any:
-    """With a store of its own."""
-
-    async def go() -> Any:
-        store = await Store.connect(url, timeout_s=20, **leases)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(go())
-
-
-def events(url: str, caller: int | None = None) -> list[tuple[str, str | None]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(
-            "SELECT event, member FROM control.queue_events WHERE %s::bigint IS NULL OR caller_id = %s ORDER BY id",
-            (caller, caller),
-        ).fetchall()
-
-
-def value(url: str, statement: str) -> Any:
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(statement.encode()).fetchone()
-        return row[0] if row else None
-
-
-def does(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement.encode())
+Rows = psycopg.Connection[Any]
 
 
 # ------------------------------------------------------------------------------------------------------- visits
@@ -363,20 +304,20 @@ def test_a_caller_whose_session_died_comes_back_to_its_place(url: str) -> None:
         does(url, "UPDATE control.queue_callers SET seen_at = now() - interval '1 min'")
         await store.sweep()
         back = await store.join(SETUP, visit("t4", caller="+4930222", node="media2"))
-        assert back == Joined(second.id, None, again=True)
+        assert (back.way, back.again) == (None, True)
+        assert back.id not in (first.id, second.id), "another visit, which has the place"
+        assert (await store.told(SETUP, "support"))[back.id].position == 1
         does(
             url, "UPDATE control.queue_callers SET ended_at = now() - interval '2 min' WHERE outcome = 'lost'"
         )
         late = await store.join(SETUP, visit("t5", caller="+4930333"))
         assert not late.again, "later than rejoin_s"
-        await store.leave(second.id, "abandoned")
-        assert [event for event, _ in events(url, second.id)] == [
-            "joined",
-            "offered",
-            "lost",
-            "rejoined",
-            "abandoned",
-        ]
+        assert not (await store.join(SETUP, visit("t6", caller="+4930222"))).again, (
+            "a place has one successor"
+        )
+        await store.leave(back.id, "abandoned")
+        assert [event for event, _ in events(url, second.id)] == ["joined", "offered", "lost", "rejoined"]
+        assert [event for event, _ in events(url, back.id)] == ["joined", "rejoined", "abandoned"]
 
     run(url, work)
     assert value(url, "SELECT sum(lost) || ' ' || sum(abandoned) FROM control.queue_service_level") == "2 1"

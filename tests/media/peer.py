@@ -1,7 +1,7 @@
 """The edge as Asterisk sees it: SIP over TCP and RTP, for tests. One thread per connection, every wait has a limit.
 
 `Edge.answers` says what the phone or carrier behind a user part (or `trunk:<name>`) does: `answer`, `ring` (until
-CANCEL), or a status code to refuse with.
+CANCEL), or a status code to refuse with, and its phrase if need be.
 """
 
 from __future__ import annotations
@@ -365,8 +365,9 @@ class Edge:
         contact = re.search(r"<([^>]+)>", invite.get("contact"))
         leg.target = contact[1] if contact else ""
         self.legs[leg.call_id] = leg
-        if does.isdigit():
-            self._reply(connection, invite, int(does), tag=leg.local)
+        code, _, phrase = does.partition(" ")
+        if code.isdigit():
+            self._reply(connection, invite, int(code), tag=leg.local, phrase=phrase or "Answer")
             return
         self._reply(connection, invite, 180, tag=leg.local)
         if does == "answer":
@@ -386,9 +387,9 @@ class Edge:
         self._reply(leg.connection, leg.invite, 200, leg.audio.sdp(), tag=leg.local)
 
     def _reply(
-        self, connection: socket.socket, request: Sip, code: int, body: str = "", tag: str = ""
-    ) -> None:
-        lines = [f"SIP/2.0 {code} Answer"]
+        self, connection: socket.socket, request: Sip, code: int, body: str = "", tag: str = "", phrase: str = "Answer",
+    ) -> None:  # fmt: skip
+        lines = [f"SIP/2.0 {code} {phrase}"]
         lines += [f"Via: {value}" for value in request.all("via")]
         lines += [f"Record-Route: {value}" for value in request.all("record-route")]
         lines += [

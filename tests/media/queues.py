@@ -18,6 +18,8 @@ from controller.desired.model import (
 BUSY, HANGUP = Step("busy"), Step("hangup")
 NUMBER = "+4930888010"
 PEOPLE = {"mia": "w1", "ned": "w2", "oda": "w3", "pam": "w4"}
+# Has two telephones, and no extension.
+QUIN = ("w5", "w6")
 PHONES = {user: f"{phone}@wait.example" for user, phone in PEOPLE.items()}
 
 
@@ -41,9 +43,10 @@ def queue_of(name: str, *members: str, **changes: object) -> Queue:
 WAITING = Account(
     name="wait-1", display_name="Waiting", cluster="c1", country="DE", language="en", status="active", call_limit=None,
     caller_id="+4930888000", domains=("wait.example",),
-    users=tuple(User(name, name.title(), None, None, "national", True) for name in PEOPLE),
+    users=tuple(User(name, name.title(), None, None, "national", True) for name in (*PEOPLE, "quin")),
     devices=tuple(
-        Device(phone, "wait.example", owner, "0" * 32, "0" * 64, None, None, True) for owner, phone in PEOPLE.items()
+        Device(phone, "wait.example", owner, "0" * 32, "0" * 64, None, None, True)
+        for owner, phone in (*PEOPLE.items(), *(("quin", phone) for phone in QUIN))
     ),
     extensions=(
         *(
@@ -53,6 +56,7 @@ WAITING = Account(
         _to("700", "queue", "one"), _to("701", "queue", "all"), _to("702", "queue", "short"),
         _to("709", "supervise", "one"),
         _to("703", "queue", "told"), _to("704", "queue", "nobody"), _to("705", "queue", "batches"),
+        _to("706", "queue", "narrow"),
     ),
     groups=(
         Group(
@@ -70,6 +74,7 @@ WAITING = Account(
             callback=True,
         ),
         queue_of("nobody", "oda", join_empty=False, on_empty=Step("extension", "104")),
+        queue_of("narrow", "quin", alert_limit=1, ring_time_s=4),
         queue_of("batches", *PEOPLE, strategy="batch", ring_time_s=6, batch_wait_s=2),
     ),
 )  # fmt: skip

@@ -125,6 +125,56 @@ def test_a_batch_rings_then_the_next(edge: Edge, served: Resident) -> None:
     awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
 
 
+@pytest.mark.parametrize("answer", ["486", "603"])
+def test_who_says_no_is_free_while_others_ring(edge: Edge, served: Resident, answer: str) -> None:
+    edge.answers = {"w1": "ring", "w2": answer, "w3": "ring"}
+    leg = inside(edge, "701")
+    awaited(lambda: "refused ned" in happened(served), "nobody says no")
+    rings = served.rows("SELECT member FROM control.queue_offers ORDER BY member")
+    assert rings == [("mia",), ("oda",)]
+    awaited(lambda: "ignored oda" in happened(served), "it rings for ever")
+    assert sorted(happened(served)[1:7]) == [
+        "ignored mia", "ignored oda", "offered mia", "offered ned", "offered oda", "refused ned",
+    ]  # fmt: skip
+    leg.bye()
+    awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
+
+
+def test_all_who_say_no_at_once_are_known(edge: Edge, served: Resident) -> None:
+    edge.answers = {"w1": "486", "w2": "603", "w3": "486 On The Telephone"}
+    leg = inside(edge, "701")
+    awaited(lambda: states(served) == ["waiting"] and len(happened(served)) > 6, "it does not wait")
+    assert sorted(happened(served)[4:7]) == ["ignored oda", "refused mia", "refused ned"]
+    leg.bye()
+    awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
+
+
+def test_who_says_no_to_a_leg_that_begins_later_is_known(edge: Edge, served: Resident) -> None:
+    edge.answers = {"w1": "ring", "w2": "603", "w3": "ring", "w4": "ring"}
+    leg = inside(edge, "705")
+    awaited(lambda: "refused ned" in happened(served), "nobody says no")
+    leg.bye()
+    awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
+
+
+def test_with_room_for_one_telephone_those_of_a_member_ring_one_after_the_other(
+    edge: Edge, served: Resident
+) -> None:
+    edge.answers = {"w5": "ring", "w6": "answer"}
+    leg = inside(edge, "706")
+    until(lambda: rung(edge) == ["w5"])
+    rows = served.rows("SELECT legs FROM control.queue_offers")
+    assert rows == [(["w5@wait.example~0~2", "w6@wait.example~2~2"],)]
+    time.sleep(1)
+    assert rung(edge) == ["w5"]
+    until(lambda: rung(edge) == ["w5", "w6"])
+    edge.leg_to("w5").wait("CANCEL")
+    awaited(lambda: states(served) == ["talking"], "nobody talks")
+    edge.leg_to("w6").hear(10)
+    leg.bye()
+    awaited(lambda: happened(served)[-1] == "ended quin", "the end was not told")
+
+
 @pytest.mark.parametrize("state", ["waiting", "ringing"])
 def test_the_server_is_killed_and_the_place_is_kept(
     edge: Edge, served: Resident, media: MediaNode, state: str

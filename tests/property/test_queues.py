@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controller.queues.engine import Decision, Rival, line, offer, unavailable
+from controller.queues.engine import Decision, Offer, Rival, line, offer, unavailable
 from controller.queues.model import OUTCOMES, STRATEGIES, Caller, Member, Place, Queue
 from controller.queues.waiting import joins, leaves, positions
 
@@ -48,7 +49,8 @@ QUEUES = st.builds(
     required_skills=SKILLS,
     members=PLACES,
 )
-MEMBERS = st.builds(
+# Half of them could ring: else hardly two ever do.
+MEMBERS = st.builds(Member, devices=st.sampled_from([("a",), ("a", "b")])) | st.builds(
     Member,
     devices=st.lists(st.sampled_from(["a", "b"]), max_size=2, unique=True).map(tuple),
     registered=st.booleans(),
@@ -66,10 +68,28 @@ def able(queue: Queue, place: Place, caller: Caller) -> bool:
     return all(place.skills.get(name, 0) >= level for name, level in wanted)
 
 
+def most_at_once(queue: Queue, offers: Iterable[Offer]) -> int:
+    """Telephones of these offers that ring at the same time, if all begin now."""
+    times = [
+        (leg.delay_s, leg.delay_s + (leg.for_s or queue.ring_time_s - leg.delay_s))
+        for one in offers
+        for leg in one.legs
+    ]
+    return max((sum(1 for began, ended in times if began <= at < ended) for at, _ in times), default=0)
+
+
 def hold(
-    queue: Queue, callers: list[Caller], members: dict[str, Member], now: datetime, made: Decision
+    queue: Queue,
+    callers: list[Caller],
+    members: dict[str, Member],
+    now: datetime,
+    made: Decision,
+    alerted: int = 0,
 ) -> None:
     """What is true of every decision."""
+    limit = queue.alert_limit or 10**6
+    assert alerted + most_at_once(queue, made.offers) <= max(limit, alerted), "more ring than may"
+    left = limit - alerted - sum(len(one.legs) for one in made.offers)
     rung = [user for one in made.offers for user in one.members]
     assert len(rung) == len(set(rung)), "a member rings twice"
     places = {place.user: place for place in queue.members}
@@ -97,7 +117,9 @@ def hold(
                 for place in queue.members
                 if place.user not in rung and place.user not in made.idle_not and able(queue, place, caller)
             ]
-            assert not idle, f"{caller.id} waits while {idle} could take the call"
+            # There would have been no room for all telephones of somebody.
+            full = bool(idle) and left < min(limit, max(len(members[user].devices) for user in members))
+            assert full or not idle, f"{caller.id} waits while {idle} could take the call"
 
 
 @given(
@@ -118,13 +140,15 @@ def hold(
     ),
     st.fixed_dictionaries(dict.fromkeys(USERS, MEMBERS)),
     QUEUES,
+    st.integers(0, 4),
 )
 def test_a_decision_about_anything(
-    queue: Queue, callers: list[Caller], members: dict[str, Member], other: Queue
+    queue: Queue, callers: list[Caller], members: dict[str, Member], other: Queue, alerted: int
 ) -> None:
-    made = offer(queue, callers, members, START, "seed")
-    hold(queue, callers, members, START, made)
-    assert made == offer(queue, list(reversed(callers)), dict(reversed(members.items())), START, "seed")
+    made = offer(queue, callers, members, START, "seed", alerted=alerted)
+    hold(queue, callers, members, START, made, alerted)
+    back = dict(reversed(members.items()))
+    assert made == offer(queue, list(reversed(callers)), back, START, "seed", alerted=alerted)
     places = positions(callers)
     assert sorted(places.values()) == list(range(1, len(callers) + 1))
     # A heavier queue with the same members: together they ring nobody twice.
@@ -134,6 +158,51 @@ def test_a_decision_about_anything(
     first = offer(heavy, callers, members, START, "seed")
     both = [user for made in (first, second) for one in made.offers for user in one.members]
     assert len(both) == len(set(both))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(STRATEGIES),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.sampled_from([(1, 1, 1), (1, 2, 3)]),
+    st.data(),
+)
+def test_whose_turn_it_is_rings_in_the_end_however_many_come(
+    strategy: str, limit: int, needed: int, others: tuple[int, ...], data: st.DataObject
+) -> None:
+    """One who needs a certain member, while others who need somebody else come before, and again and again after."""
+    telephones = dict(zip(USERS, (needed, *others), strict=False))
+    places = (Place(user, skills={"german" if user == USERS[0] else "billing": 1}) for user in telephones)
+    queue = Queue("support", strategy, alert_limit=limit, members=tuple(places))
+    members = {user: Member(tuple("abc"[:count])) for user, count in telephones.items()}
+    rings: list[Offer] = []
+    callers: list[Caller] = []
+    for number in range(40):
+        at = START + timedelta(seconds=number)
+        # More come than end: whatever is free is wanted.
+        callers += [
+            Caller(100 + number, at, skills={"billing": 1}),
+            Caller(200 + number, at, skills={"billing": 1}),
+        ]
+        callers += [Caller(1, at, skills={"german": 1})] if number == _FIRST else []
+        alerted = sum(len(one.legs) for one in rings)
+        made = offer(queue, callers, members, START, str(number), alerted=alerted)
+        hold(queue, callers, members, START, made, alerted)
+        rings += made.offers
+        assert most_at_once(queue, rings) <= limit
+        assert rings, "nobody rings, and somebody waits"
+        callers = [caller for caller in callers if caller.id in made.waits]
+        if number >= _FIRST and all(caller.id != 1 for caller in callers):
+            return
+        for one in made.offers:
+            members |= {user: replace(members[user], reserved=True) for user in one.members}
+        over = rings.pop(data.draw(st.integers(0, len(rings) - 1)))
+        members |= {user: replace(members[user], reserved=False) for user in over.members}
+    raise AssertionError("it waits for ever")
+
+
+_FIRST = 4
 
 
 class AQueue(RuleBasedStateMachine):
@@ -149,6 +218,14 @@ class AQueue(RuleBasedStateMachine):
         self.talks: dict[int, str] = {}
         self.ended: dict[int, str] = {}
         self.came = 0
+        self.began: list[tuple[datetime, Offer]] = []
+
+    def alerted(self) -> int:
+        """Telephones that ring, or began to just now: what the rows say (statements.ALERTED)."""
+        pace = timedelta(milliseconds=self.queue.alert_pace_ms)
+        rings = {user for _, users in self.rings.values() for user in users}
+        just = {user for at, one in self.began if at > self.now - pace for user in one.members}
+        return sum(len(self.members[user].devices) for user in rings | just)
 
     def free(self, users: tuple[str, ...], **changes: object) -> None:
         for user in users:
@@ -171,10 +248,12 @@ class AQueue(RuleBasedStateMachine):
     @rule()
     def decides(self) -> None:
         callers = list(self.waits.values())
-        made = offer(self.queue, callers, self.members, self.now, str(self.came))
-        hold(self.queue, callers, self.members, self.now, made)
+        alerted = self.alerted()
+        made = offer(self.queue, callers, self.members, self.now, str(self.came), alerted=alerted)
+        hold(self.queue, callers, self.members, self.now, made, alerted)
         for one in made.offers:
             self.rings[one.caller] = (self.waits.pop(one.caller), one.members)
+            self.began.append((self.now, one))
             for user in one.members:
                 assert not self.members[user].reserved
                 self.members[user] = replace(self.members[user], reserved=True, last_offer_at=self.now)
@@ -243,6 +322,15 @@ class AQueue(RuleBasedStateMachine):
         taken = [user for _, users in self.rings.values() for user in users] + list(self.talks.values())
         assert len(taken) == len(set(taken))
         assert set(taken) == {user for user, member in self.members.items() if member.reserved}
+        if limit := self.queue.alert_limit:
+            ringing = [one for _, one in self.began if one.caller in self.rings]
+            latest = {one.caller: one for one in ringing}.values()
+            assert most_at_once(self.queue, latest) <= limit, "more ring than may, over all callers"
+            pace = timedelta(milliseconds=self.queue.alert_pace_ms)
+            for at, _ in self.began:
+                together = [one for began, one in self.began if at <= began < at + pace]
+                first = {(leg.member, leg.device) for one in together for leg in one.legs if not leg.delay_s}
+                assert len(first) <= limit, "more began than may at that pace"
 
 
 TestAQueue = AQueue.TestCase

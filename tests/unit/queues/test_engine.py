@@ -146,9 +146,9 @@ def test_the_next_caller_is_rung_by_those_whom_the_first_batches_left() -> None:
     assert rung(decision) == [("u0", "u1"), ("u2", "u3"), ("u4",)]
 
 
-def test_prioritised_alerting_is_in_order_and_at_a_pace() -> None:
+def test_prioritised_alerting_is_in_order_and_never_more_than_there_is_room_for() -> None:
     queue = replace(
-        made("ring_all", alert_limit=2, alert_pace_ms=500),
+        made("ring_all", alert_limit=3),
         members=(
             Place("alice", priority_alert=30),
             Place("bob", priority_alert=10),
@@ -156,18 +156,57 @@ def test_prioritised_alerting_is_in_order_and_at_a_pace() -> None:
         ),
     )
     members = there(bob=Member(("desk@acme.example", "app@acme.example")))
-    legs = offer(queue, waiting(1), members, NOW, "seed").offers[0].legs
-    assert [str(leg) for leg in legs] == [
-        "desk@acme.example",
-        "app@acme.example",
-        "carol@acme.example~0.5",
-        "alice@acme.example~0.5",
+    decision = offer(queue, waiting(2), members, NOW, "seed")
+    assert [str(leg) for leg in decision.offers[0].legs] == [
+        "desk@acme.example", "app@acme.example", "carol@acme.example",
+    ]  # fmt: skip
+    assert decision.waits == {2: "3 telephones are alerted, 3 may be at once"}
+    # Callers who came before alert theirs: bob is next, and waits until there is room for both of his telephones.
+    assert rung(offer(queue, waiting(2), members, NOW, "seed", alerted=1)) == [("bob",)]
+    decision = offer(queue, waiting(2), members, NOW, "seed", alerted=2)
+    assert (decision.offers, decision.waits) == (
+        (), dict.fromkeys((1, 2), "2 telephones are alerted, 3 may be at once"),
+    )  # fmt: skip
+    assert decision.idle_not == {}
+
+
+def test_each_caller_takes_room_from_those_behind() -> None:
+    queue = made("in_order", alert_limit=2)
+    decision = offer(queue, waiting(3), there(), NOW, "s")
+    assert rung(decision) == [("alice",), ("bob",)]
+    assert decision.waits == {3: "2 telephones are alerted, 2 may be at once"}
+    # Who needs nobody that is free does not stand in the way.
+    callers = [Caller(1, ago(9), skills={"german": 1}), Caller(2, ago(8))]
+    assert rung(offer(queue, callers, there(), NOW, "s", alerted=1)) == [("alice",)]
+
+
+def test_telephones_that_begin_later_have_their_room_from_the_beginning() -> None:
+    queue = made("batch", batch_first_percent=50, batch_second_percent=50, batch_wait_s=7, alert_limit=3)
+    decision = offer(queue, waiting(2), there(), NOW, "s")
+    assert [str(leg) for leg in decision.offers[0].legs] == [
+        "alice@acme.example", "bob@acme.example", "carol@acme.example~7",
+    ]  # fmt: skip
+    assert list(decision.waits) == [2]
+
+
+def test_a_member_with_more_telephones_than_ever_have_room_rings_with_one_after_the_other() -> None:
+    queue = made("in_order", ("alice",), alert_limit=2, ring_time_s=20)
+    members = {"alice": Member(("a@acme.example", "b@acme.example", "c@acme.example"))}
+    assert offer(queue, waiting(1), members, NOW, "s", alerted=1).offers == ()
+    (only,) = offer(queue, waiting(1), members, NOW, "s").offers
+    assert [str(leg) for leg in only.legs] == [
+        "a@acme.example~0~10", "b@acme.example~0~10", "c@acme.example~10~10",
+    ]  # fmt: skip
+
+
+def test_a_heavier_queue_without_room_takes_nobody() -> None:
+    light = made(users=("alice", "bob"))
+    heavy = replace(made(users=("alice",), alert_limit=1), name="vip", weight=20)
+    assert rung(offer(light, waiting(1), there(), NOW, "s", [Rival(heavy, waiting(1), there())])) == [
+        ("bob",)
     ]
-
-
-def test_who_would_begin_after_the_ring_time_is_left_for_others() -> None:
-    queue = made("ring_all", alert_limit=1, alert_pace_ms=1000, ring_time_s=2)
-    assert rung(offer(queue, waiting(2), there(), NOW, "s")) == [("alice", "bob"), ("carol", "dave")]
+    full = Rival(heavy, waiting(1), there(), alerted=1)
+    assert rung(offer(light, waiting(1), there(), NOW, "s", [full])) == [("alice",)]
 
 
 def test_a_lower_penalty_rings_first() -> None:
