@@ -200,7 +200,9 @@ def test_a_claim_decides_as_if_it_had_read_everything(url: str) -> None:
     """`claim` reads members who are free and the first callers only; `look` reads all. Both decide the same."""
     dice = random.Random(7)
     users = [f"m{n}" for n in range(12)]
-    devices = {user: (f"{user}@acme.example",) for user in users}
+    devices = {user: (f"{user}@acme.example",) for user in users} | {
+        "m3": ("m3@acme.example", "app@acme.example")
+    }
 
     async def work(store: Store) -> None:
         served = 0
@@ -214,8 +216,9 @@ def test_a_claim_decides_as_if_it_had_read_everything(url: str) -> None:
             )
             heavy = Queue("vip", "in_order", weight=50, members=places[:4], retry_s=0, join_empty=True)
             queue = Queue(
-                f"q{number}", strategy, members=places, retry_s=0, join_empty=True, max_waiting=None
-            )
+                f"q{number}", strategy, members=places, retry_s=0, join_empty=True, max_waiting=None,
+                alert_limit=(None, 3, 1, None)[number % 4],
+            )  # fmt: skip
             setup = Setup("acme", {queue.name: queue, "vip": heavy}, devices)
             for caller in range(dice.randrange(1, 9)):
                 wanted = dice.choice(((), ("german",), ("german:3",)))
