@@ -56,7 +56,7 @@ WAITING = Account(
         _to("700", "queue", "one"), _to("701", "queue", "all"), _to("702", "queue", "short"),
         _to("709", "supervise", "one"),
         _to("703", "queue", "told"), _to("704", "queue", "nobody"), _to("705", "queue", "batches"),
-        _to("706", "queue", "narrow"),
+        _to("706", "queue", "narrow"), _to("707", "queue", "long"),
     ),
     groups=(
         Group(
@@ -74,6 +74,7 @@ WAITING = Account(
             callback=True,
         ),
         queue_of("nobody", "oda", join_empty=False, on_empty=Step("extension", "104")),
+        queue_of("long", "mia", "ned", "oda", strategy="ring_all", ring_time_s=15),
         queue_of("narrow", "quin", alert_limit=1, ring_time_s=4),
         queue_of("batches", *PEOPLE, strategy="batch", ring_time_s=6, batch_wait_s=2),
     ),

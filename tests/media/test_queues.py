@@ -128,14 +128,11 @@ def test_a_batch_rings_then_the_next(edge: Edge, served: Resident) -> None:
 @pytest.mark.parametrize("answer", ["486", "603"])
 def test_who_says_no_is_free_while_others_ring(edge: Edge, served: Resident, answer: str) -> None:
     edge.answers = {"w1": "ring", "w2": answer, "w3": "ring"}
-    leg = inside(edge, "701")
+    leg = inside(edge, "707")
     awaited(lambda: "refused ned" in happened(served), "nobody says no")
+    assert states(served) == ["ringing"]
     rings = served.rows("SELECT member FROM control.queue_offers ORDER BY member")
     assert rings == [("mia",), ("oda",)]
-    awaited(lambda: "ignored oda" in happened(served), "it rings for ever")
-    assert sorted(happened(served)[1:7]) == [
-        "ignored mia", "ignored oda", "offered mia", "offered ned", "offered oda", "refused ned",
-    ]  # fmt: skip
     leg.bye()
     awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
 

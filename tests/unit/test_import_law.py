@@ -37,6 +37,7 @@ PSYCOPG_FILES = {
     "cli/common.py",
     "cli/change.py",
     "wire/postgresql.py",
+    "queues/rows.py",
 }
 
 
