@@ -9,13 +9,14 @@ the same ticket.
 
     AGI(.../queue-back,name,account,caller id)               one who is called back: rings the members it was offered
     AGI(.../queue-answered,name,account,caller id,leg)       a member's device answered
-    AGI(.../queue-refused,name,account,caller id,leg)        it declined, or said that it is busy
+    AGI(.../queue-refused,name,account,caller id,leg,turn)   it declined, or said that it is busy
     AGI(.../queue-ended,name,account,caller id,leg)          a member's device hung up
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -37,6 +38,7 @@ _AWAY_S = 3.0
 _SETTLE_S = 0.5
 # Legs in one variable of the dialplan, whose values have at most 4,095 bytes.
 _LEGS_BYTES = 3000
+_TURNS = itertools.count(1)
 _CALL_BACK_KEY = "1"
 _MINUTE_S = 60
 _SHOWN_MINUTES = 90
@@ -156,11 +158,12 @@ class QueueApp:
 
     async def _refused(self, session: Exchange, request: Request) -> None:
         """A member is free when the last of its telephones said no; till then it is only noted."""
-        name, account, given, leg = (*request.arguments, "", "", "", "")[:4]
+        name, account, given, leg, turn = (*request.arguments, "", "", "", "", "")[:5]
         setup, _ = await self._published(account, name)
         member = owner(setup, leg)
         waiter = self._desk.here(int(given) if given.isdecimal() else 0)
-        if waiter is not None and member in waiter.rings:
+        # Told late, the member may ring again for the same caller.
+        if waiter is not None and turn == str(waiter.turn) and member in waiter.rings:
             waiter.refused.add(member)
             waiter.rings[member].discard(leg)
             if not waiter.rings[member]:
@@ -195,10 +198,11 @@ async def ring(call: HeldCall, desk: Desk, waiter: Waiter, ringing: Ringing, que
     """Ring the legs of an offer until one answers (and the talk is over: then this call is, too) or none did."""
     waiter.offered = False
     waiter.member = ""
+    waiter.turn = next(_TURNS)
     waiter.rings = {member: {leg.partition("~")[0] for leg in legs} for member, legs in ringing.rings.items()}
     waiter.refused.clear()
     waiter.settled.clear()
-    await call.run(*_set("__DP_QUEUED", f"{waiter.queue}/{waiter.id}"))
+    await call.run(*_set("__DP_QUEUED", f"{waiter.queue}/{waiter.id}/{waiter.turn}"))
     lines = _lines(ringing.legs)
     for number, line in enumerate((*lines, ""), 1):
         await call.run(*_set(f"__DP_LEGS_{number}", line))

@@ -40,8 +40,8 @@ Key = tuple[str, str]
 class Waiter:
     """A caller on this node. `offered`: take the offer; `way`: it has to go on; `lost`: join again.
 
-    `member` talks to the caller, or did; `rings`: members, and those of their telephones that did not say no; `settled`
-    is set when it was said who talks, or all said no.
+    `member` talks to the caller, or did. `turn`: the offer that rings, or rang last; `rings`: its members, and those of
+    their telephones that did not say no; `settled` is set when it was said who talks, or all said no.
     """
 
     id: int
@@ -52,6 +52,7 @@ class Waiter:
     way: Way | None = None
     lost: bool = False
     member: str = ""
+    turn: int = 0
     rings: dict[str, set[str]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
