@@ -2,7 +2,7 @@
 
 `offer()` decides for all who wait, in order, until nobody who waits could be served. Then no caller waits while a
 member is idle who could take the call, unless its telephones would be more than `alert_limit`, and no member rings for
-two. A `Decision` only holds when it is reserved in the same moment: see `store.py`.
+two. A `Decision` only holds when it is reserved in the same moment: see `offers.py`.
 
 Prioritised alerting: a queue has `alert_limit` places for telephones that ring. Those of an offer have theirs from the
 decision until the offer is over, those that begin later too. Who is next by the rules and finds no room for all of its

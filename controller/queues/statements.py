@@ -1,4 +1,4 @@
-"""The SQL of `store.py`. Rows are locked callers first, by id, then offers by member: no two transactions block each
+"""The SQL of the store. Rows are locked callers first, by id, then offers by member: no two transactions block each
 other.
 
 A caller who is called back waits in state `callback`, any other in `waiting`: `_WAITS`.
