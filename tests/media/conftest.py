@@ -12,6 +12,7 @@ from tests.database.conftest import new_database, postgresql  # noqa: F401 - fix
 from tests.media import company
 from tests.media.decided import DECIDED, Agi
 from tests.media.features import FEATURES
+from tests.media.floor import Floor
 from tests.media.node import MediaNode, image
 from tests.media.peer import Edge
 from tests.media.queues import WAITING
@@ -93,3 +94,16 @@ def served(media: MediaNode, edge: Edge, queue_database: str) -> Iterator[Reside
         for table in ("callers", "member_stats", "events"):
             server.rows(f"DELETE FROM control.queue_{table}")
         yield server
+
+
+@pytest.fixture(scope="module")
+def staffed(media: MediaNode, the_edge: Edge, new_database: Callable[..., str]) -> Iterator[Resident]:  # noqa: F811
+    """The AGI server for all tests of a module, with a database of its own."""
+    with residing(media, WAITING, new_database()) as server:
+        yield server
+
+
+@pytest.fixture
+def floor(edge: Edge, staffed: Resident, media: MediaNode) -> Floor:
+    """Queue `one`, in which nobody waits."""
+    return Floor(edge, staffed, media)

@@ -1,7 +1,7 @@
 """The edge as Asterisk sees it: SIP over TCP and RTP, for tests. One thread per connection, every wait has a limit.
 
 `Edge.answers` says what the phone or carrier behind a user part (or `trunk:<name>`) does: `answer`, `ring` (until
-CANCEL), or a status code to refuse with, and its phrase if need be.
+CANCEL), or a status code to refuse with: `486`, with a phrase `486 On The Telephone`, after so many seconds `486~0.4`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ VOICE = bytes((0x34, 0xB4) * 80)
 
 @dataclass(slots=True)
 class Sip:
-    """One message: start line, headers (lower-case names, several values kept), body."""
+    """One message: start line, headers (lower-case names, several values kept), body; when it was here (monotonic)."""
 
     start: str
     headers: list[tuple[str, str]]
     body: str
+    at: float = field(default_factory=time.monotonic)
 
     def get(self, name: str) -> str:
         return next((value for key, value in self.headers if key == name.lower()), "")
@@ -365,8 +366,12 @@ class Edge:
         contact = re.search(r"<([^>]+)>", invite.get("contact"))
         leg.target = contact[1] if contact else ""
         self.legs[leg.call_id] = leg
-        code, _, phrase = does.partition(" ")
-        if code.isdigit():
+        if does[0].isdigit():
+            said, _, after_s = does.partition("~")
+            code, _, phrase = said.partition(" ")
+            if after_s:
+                self._reply(connection, invite, 180, tag=leg.local)
+                time.sleep(float(after_s))
             self._reply(connection, invite, int(code), tag=leg.local, phrase=phrase or "Answer")
             return
         self._reply(connection, invite, 180, tag=leg.local)

@@ -27,7 +27,7 @@ def _to(number: str, kind: str, target: str | None = None) -> Extension:
     return Extension(number, kind, None, target, 20, HANGUP, HANGUP, HANGUP)
 
 
-def queue_of(name: str, *members: str, **changes: object) -> Queue:
+def queue_of(name: str, *members: str | QueueMember, **changes: object) -> Queue:
     values: dict[str, object] = {
         "strategy": "in_order", "ring_time_s": 3, "retry_s": 1, "wrap_up_s": 0, "weight": 10, "max_waiting": None,
         "max_wait_s": None, "join_empty": True, "leave_empty": False, "announce_position": False,
@@ -36,7 +36,7 @@ def queue_of(name: str, *members: str, **changes: object) -> Queue:
         "batch_wait_s": 1, "alert_limit": None, "alert_pace_ms": 500, "callback": False, "rejoin_s": 60, "music": None,
         "on_full": BUSY, "on_timeout": HANGUP, "on_empty": HANGUP,
     }  # fmt: skip
-    rows = tuple(QueueMember(user) for user in members)
+    rows = tuple(one if isinstance(one, QueueMember) else QueueMember(one) for one in members)
     return Queue(name, name.title(), **(values | changes), members=rows)  # type: ignore[arg-type]
 
 
