@@ -44,17 +44,16 @@ class Floor:
         held = replace(WAITING, queues=(queue_of("one", *members, **changes),))
         self.served.hold({one.address.key: one.value for one in account_entries(held)})
 
-    def crowd(self, size: int, **changes: object) -> list[str]:
-        """So many members, each with a phone of the same name; the names."""
-        names = [f"a{number:03}" for number in range(size)]
+    def crowd(self, *members: QueueMember, **changes: object) -> None:
+        """These members instead of the company, each with a phone of the same name."""
+        names = [one.user for one in members]
         held = replace(
             WAITING,
             users=tuple(User(one, one.title(), None, None, "national", True) for one in names),
             devices=tuple(Device(one, "wait.example", one, "", "", None, None, True) for one in names),
-            extensions=(), groups=(), numbers=(), queues=(queue_of("one", *names, **changes),),
+            extensions=(), groups=(), numbers=(), queues=(queue_of("one", *members, **changes),),
         )  # fmt: skip
         self.served.hold({one.address.key: one.value for one in account_entries(held)})
-        return names
 
     def history(self, member: str, *, rang: str, talked: str, calls: int) -> None:
         """When a member rang and talked last, as intervals before now, and calls it took today."""
@@ -126,10 +125,15 @@ class Floor:
         query = "SELECT concat_ws(' ', event, member) FROM control.queue_events ORDER BY id"
         return [str(row[0]) for row in self.rows(query)]
 
-    def stopped(self, invite: Sip, limit_s: float = 20.0) -> float:
+    def leg_of(self, invite: Sip) -> Leg:
+        """What a phone makes of an INVITE."""
+        leg = awaited(lambda: self.edge.legs.get(invite.get("call-id")), "the phone does not ring")
+        assert leg is not None
+        return leg
+
+    def stopped(self, invite: Sip) -> float:
         """When a phone that rang was told to stop."""
-        leg = self.edge.legs[invite.get("call-id")]
-        return leg.wait("CANCEL", limit_s).at
+        return self.leg_of(invite).wait("CANCEL").at
 
 
 def apart(invites: list[Sip]) -> list[float]:

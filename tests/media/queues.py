@@ -55,8 +55,8 @@ WAITING = Account(
         ),
         _to("700", "queue", "one"), _to("701", "queue", "all"), _to("702", "queue", "short"),
         _to("709", "supervise", "one"),
-        _to("703", "queue", "told"), _to("704", "queue", "nobody"), _to("705", "queue", "batches"),
-        _to("706", "queue", "narrow"), _to("707", "queue", "long"),
+        _to("703", "queue", "told"), _to("705", "queue", "batches"), _to("706", "queue", "narrow"),
+        _to("707", "queue", "long"),
     ),
     groups=(
         Group(
@@ -73,7 +73,6 @@ WAITING = Account(
             "told", "mia", ring_time_s=1, greeting="vm-goodbye", announce_position=True, announce_every_s=4,
             callback=True,
         ),
-        queue_of("nobody", "oda", join_empty=False, on_empty=Step("extension", "104")),
         queue_of("long", "mia", "ned", "oda", strategy="ring_all", ring_time_s=15),
         queue_of("narrow", "quin", alert_limit=1, ring_time_s=4),
         queue_of("batches", *PEOPLE, strategy="batch", ring_time_s=6, batch_wait_s=2),

@@ -64,17 +64,6 @@ def test_a_caller_hears_music_and_the_member_who_is_free_takes_the_call(edge: Ed
     assert served.rows("SELECT count(*) FROM control.queue_offers") == [(0,)]
 
 
-def test_a_member_who_hangs_up_wraps_up(edge: Edge, served: Resident) -> None:
-    edge.answers = {"w1": "ring", "w2": "answer", "w3": "ring"}
-    leg = inside(edge, "701")
-    awaited(lambda: states(served) == ["talking"], "nobody talks")
-    edge.leg_to("w2").bye()
-    leg.wait("BYE")
-    awaited(lambda: outcomes(served) == ["answered"], "it has no outcome")
-    query = "SELECT member FROM control.queue_member_stats WHERE wrap_until > clock_timestamp()"
-    awaited(lambda: served.rows(query) == [("ned",)], "nobody wraps up")
-
-
 def test_two_callers_never_ring_the_same_member(edge: Edge, served: Resident) -> None:
     edge.answers = {"w1": "answer", "w2": "answer"}
     legs, wanted = [], ["talking", "talking", "waiting"]
@@ -102,7 +91,7 @@ def test_who_gives_up_leaves(edge: Edge, served: Resident) -> None:
     assert served.rows("SELECT count(*) FROM control.queue_offers") == [(0,)]
 
 
-def test_longest_wait_fullness_and_empty_queues_lead_on(edge: Edge, served: Resident) -> None:
+def test_longest_wait_and_fullness_lead_on(edge: Edge, served: Resident) -> None:
     edge.answers = {"w1": "ring", "w4": "answer"}
     first = inside(edge, "702")
     awaited(lambda: states(served) == ["ringing"], "it does not ring")
@@ -112,17 +101,6 @@ def test_longest_wait_fullness_and_empty_queues_lead_on(edge: Edge, served: Resi
     edge.leg_to("w4").hear(10)
     first.bye()
     awaited(lambda: outcomes(served) == ["timeout", "full"], "it waited too long")
-
-
-def test_a_batch_rings_then_the_next(edge: Edge, served: Resident) -> None:
-    edge.answers = {f"w{number}": "ring" for number in range(1, 5)}
-    leg = inside(edge, "705")
-    until(lambda: len(rung(edge)) == 1)
-    until(lambda: len(rung(edge)) == 2)
-    rows = served.rows("SELECT array_agg(l ORDER BY l) FROM control.queue_offers, unnest(legs) AS l")
-    assert [one.partition("~")[2] for one in rows[0][0]] == ["", "2"]
-    leg.bye()
-    awaited(lambda: outcomes(served) == ["abandoned"], "it did not leave")
 
 
 @pytest.mark.parametrize("answer", ["486", "603"])
@@ -233,17 +211,6 @@ def test_a_talk_outlives_the_server(edge: Edge, served: Resident) -> None:
     leg.wait("BYE")
     awaited(lambda: outcomes(served) == ["answered"], "the end is not known")
     awaited(lambda: happened(served)[-1] == "ended mia", "the end was not told")
-
-
-def test_a_caller_is_told_its_place_and_an_offer_interrupts_that(edge: Edge, served: Resident) -> None:
-    edge.answers = {"w1": "486"}
-    leg = inside(edge, "703")
-    awaited(lambda: states(served) == ["waiting"], "it does not wait")
-    leg.hear(100)
-    edge.answers = {"w1": "answer"}
-    awaited(lambda: states(served) == ["talking"], "nobody talks")
-    leg.bye()
-    awaited(lambda: outcomes(served) == ["answered"], "it has no outcome")
 
 
 def test_who_presses_1_hangs_up_keeps_the_place_and_is_called_back(
