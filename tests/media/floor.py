@@ -125,15 +125,16 @@ class Floor:
         query = "SELECT concat_ws(' ', event, member) FROM control.queue_events ORDER BY id"
         return [str(row[0]) for row in self.rows(query)]
 
-    def leg_of(self, invite: Sip) -> Leg:
-        """What a phone makes of an INVITE."""
-        leg = awaited(lambda: self.edge.legs.get(invite.get("call-id")), "the phone does not ring")
-        assert leg is not None
-        return leg
-
     def stopped(self, invite: Sip) -> float:
         """When a phone that rang was told to stop."""
-        return self.leg_of(invite).wait("CANCEL").at
+        return leg_of(self.edge, invite).wait("CANCEL").at
+
+
+def leg_of(edge: Edge, invite: Sip) -> Leg:
+    """What a phone makes of an INVITE."""
+    leg = awaited(lambda: edge.legs.get(invite.get("call-id")), "the phone does not ring")
+    assert leg is not None
+    return leg
 
 
 def apart(invites: list[Sip]) -> list[float]:

@@ -7,7 +7,7 @@ import contextlib
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,11 +46,17 @@ asyncio.run(main())
 
 
 @contextlib.contextmanager
-def serving(media: MediaNode, account: Account, database: str, folder: Path) -> Iterator[None]:
-    """Decides calls of the account while it lasts."""
+def serving(
+    media: MediaNode, account: Account, database: str, folder: Path
+) -> Iterator[Callable[[Account], None]]:
+    """Decides calls of the account while it lasts; gives what makes it another one from then on."""
     state = State(folder / "state.db")
-    wanted = [Wanted(one.address.table, one.address.key, one.value) for one in account_entries(account)]
-    state.stage(wanted, 1)
+
+    def hold(account: Account) -> None:
+        wanted = [Wanted(one.address.table, one.address.key, one.value) for one in account_entries(account)]
+        state.stage(wanted, 1)
+
+    hold(account)
     ready, stop, port = threading.Event(), threading.Event(), [0]
     thread = threading.Thread(
         target=lambda: asyncio.run(_serve(folder / "state.db", database, media.gateway, port, ready, stop))
@@ -59,7 +65,7 @@ def serving(media: MediaNode, account: Account, database: str, folder: Path) -> 
     try:
         assert ready.wait(_START_S), "the AGI server does not start"
         _relay(media, port[0])
-        yield
+        yield hold
     finally:
         with contextlib.suppress(OSError, RuntimeError):
             media.sh(f"kill -9 {(media.spool / 'relay.pid').read_text()}")

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from controller.desired.model import QueueMember
-from tests.media.floor import SLACK_S, Floor, between
+from tests.media.floor import SLACK_S, Floor, between, leg_of
 from tests.media.peer import Leg, Sip
 from tests.media.resident import awaited
 
@@ -61,7 +61,7 @@ def never_two_at_once(floor: Floor) -> None:
     until: dict[str, float] = {}
     for invite in floor.edge.invites:
         assert invite.at >= until.get(invite.user, 0.0), f"{invite.user} rings already"
-        cancels = [one for one in floor.leg_of(invite).requests if one.method == "CANCEL"]
+        cancels = [one for one in leg_of(floor.edge, invite).requests if one.method == "CANCEL"]
         until[invite.user] = cancels[0].at if cancels else float("inf")
 
 
