@@ -274,10 +274,11 @@ class Endpoint:
         algorithm: str = "MD5",
         sign: bool = True,
         from_: str | None = None,
+        sdp: str = "",
     ) -> Message:
         """Sends an INVITE; with `sign` it answers the challenge. Returns the INVITE that counts."""
         call_id = uuid.uuid4().hex
-        sdp = (
+        sdp = sdp or (
             f"v=0\r\no=- 1 1 IN IP4 {self.address}\r\ns=-\r\nc=IN IP4 {self.address}\r\n"
             "t=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
         )

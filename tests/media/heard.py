@@ -1,4 +1,4 @@
-"""Which sounds Asterisk played, to whom and when: its own log says so."""
+"""Which sounds Asterisk played, to whom and when: its own log says so. Who hears whom: what arrives there does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tests.media.node import MediaNode
+from tests.media.peer import Audio
 from tests.media.resident import awaited
 
 _LOG = "/var/log/asterisk/heard.log"
@@ -64,3 +65,11 @@ def listening(media: MediaNode) -> Iterator[Heard]:
         media.cli(f"logger remove channel {_LOG}")
         time.sleep(0.05)
         media.sh(f"rm -f {_LOG}")
+
+
+def hears(audio: Audio, limit_s: float = 20) -> bool:
+    """Whether voice arrives there, in the end."""
+    before, end = audio.loud, time.monotonic() + limit_s
+    while audio.loud < before + 30 and time.monotonic() < end:
+        time.sleep(0.05)
+    return audio.loud >= before + 30

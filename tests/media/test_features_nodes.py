@@ -5,102 +5,24 @@ the other; a third phone watches the slot and the one who parks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
-from controller.compiler import dialplan, dialplan_shared, edge
-from controller.desired.model import Node, System
-from tests.edge.conftest import ha1
-from tests.edge.edge import Edge, seed
-from tests.edge.edge import image as edge_image
 from tests.edge.message import Message
 from tests.edge.phone import Endpoint, Leg
 from tests.edge.test_lamps import Watch
-from tests.media import company
 from tests.media.features import FEATURES
-from tests.media.node import MediaNode
+from tests.media.site import SIP_PORT, Site, standing
 from tests.media.test_calls import until
 
-DOMAIN, SIP_PORT = "feat.example", 5060
+DOMAIN = "feat.example"
 LIMIT_S = 30.0
-
-
-@dataclass
-class Site:
-    """What runs."""
-
-    edge: Edge
-    nodes: dict[str, MediaNode]
-
-    def lead(self, name: str) -> None:
-        """Calls go to this node, but for what lives at the account's home."""
-        targets = (
-            f"{one}={node.address}:{SIP_PORT},{1000 if one == name else 0}"
-            for one, node in self.nodes.items()
-        )
-        self.edge.put("target", "c1", " ".join(sorted(targets)))
-
-    def told(self, event: str) -> set[str]:
-        """Nodes whose events have this one: `dp.park 701 by f4@feat.example`."""
-        return {
-            name
-            for name, node in self.nodes.items()
-            if any(f"{one['eventtype']} " in f"{event} " and event.split(" ", 1)[1] in one["eventextra"]
-                   for one in node.events() if one["eventtype"].startswith("dp."))
-        }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def site(asterisk_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if edge_image() is None:
-        pytest.skip("no Docker image with Kamailio (dialplane-edge or DIALPLANE_EDGE_IMAGE)")
-    first = MediaNode(asterisk_image)
-    nodes = {"media2": MediaNode(asterisk_image, beside=first), "media1": first}
-    gateway = first.gateway
-    home: Path = tmp_path_factory.mktemp("edge")
-    kamailio = Edge(home, gateway)
-    signed = tuple(
-        replace(one, ha1_md5=digest["md5"], ha1_sha256=digest["sha256"])
-        for one in FEATURES.devices
-        for digest in [ha1(one.name, one.domain)]
-    )
-    account = replace(FEATURES, devices=signed)
-    system = company.system(gateway, SIP_PORT)
-    try:
-        seed(kamailio.state, _tables(account, system, nodes))
-        kamailio.start()
-        for node in nodes.values():
-            node.hold(
-                {
-                    **dialplan_shared.shared_dialplan(system),
-                    **dialplan.account_dialplan(account, system),
-                },
-                {},
-                dialplan_shared.media_files(system),
-            )
-            node.start()
-        yield Site(kamailio, nodes)
-    finally:
-        kamailio.stop()
-        for node in nodes.values():
-            node.remove()
-
-
-def _tables(account: object, system: System, nodes: dict[str, MediaNode]) -> dict[str, dict[str, str]]:
-    known = replace(
-        system,
-        nodes=(
-            *(one for one in system.nodes if one.kind == "edge"),
-            *(Node(name, "media", "c1", node.address, SIP_PORT, 10) for name, node in nodes.items()),
-        ),
-    )
-    tables: dict[str, dict[str, str]] = {}
-    for entry in (*edge.account_entries(account), *edge.system_entries(known)):  # type: ignore[arg-type]
-        if entry.address.table != "registration":
-            tables.setdefault(entry.address.table, {})[entry.address.key] = entry.value
-    return tables
+    with standing(asterisk_image, tmp_path_factory.mktemp("edge"), FEATURES) as site:
+        yield site
 
 
 @pytest.fixture

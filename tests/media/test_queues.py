@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 import uuid
 
 import pytest
 
 from controller.calls.commands import called_back
+from tests.media.heard import hears
 from tests.media.node import MediaNode
 from tests.media.peer import Edge, Leg
 from tests.media.queues import NUMBER
@@ -259,22 +259,15 @@ def test_a_supervisor_listens_and_speaks(edge: Edge, served: Resident) -> None:
     supervisor = inside(edge, "709")
     supervisor.wait("200")
 
-    def hears(leg: Leg, limit_s: float = 20) -> bool:
-        """Whether voice arrives there, in the end."""
-        before, end = leg.audio.loud, time.monotonic() + limit_s
-        while leg.audio.loud < before + 30 and time.monotonic() < end:
-            time.sleep(0.05)
-        return leg.audio.loud >= before + 30
-
-    assert not hears(member, 2), "the supervisor only listens"
+    assert not hears(member.audio, 2), "the supervisor only listens"
     supervisor.audio.digits.put("5")
-    assert hears(member)
-    assert not hears(caller, 2), "whispered to the member alone"
+    assert hears(member.audio)
+    assert not hears(caller.audio, 2), "whispered to the member alone"
     supervisor.audio.digits.put("6")
-    assert hears(member)
-    assert hears(caller)
+    assert hears(member.audio)
+    assert hears(caller.audio)
     caller.audio.mute = False
-    assert hears(supervisor)
+    assert hears(supervisor.audio)
     caller.bye()
     supervisor.wait("BYE", 60)
 
