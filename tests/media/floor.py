@@ -12,12 +12,14 @@ from dataclasses import replace
 from controller.compiler.policy import account_entries
 from controller.desired.model import Device, QueueMember, User
 from tests.media.node import MediaNode
-from tests.media.peer import Edge, Leg, Sip
+from tests.media.peer import Edge, Leg
 from tests.media.queues import NUMBER, PHONES, WAITING, queue_of
 from tests.media.resident import Resident, awaited
+from tests.media.sip import Sip
 
 # A caller whom nobody took is looked at again once a second; the rest is for a machine that is busy.
 TICK_S, SLACK_S = 1.0, 1.0
+AT_ONCE_S = 0.4
 _TABLES = ("queue_callers", "queue_member_stats", "queue_events", "registrations", "registrars", "node_state",
            "call_records")  # fmt: skip
 

@@ -15,11 +15,12 @@ from controller.agi import store
 from controller.desired.model import Account, GroupMember
 from tests.database.conftest import new_database, postgresql  # noqa: F401 - fixtures
 from tests.media.decided import DECIDED, OWN
-from tests.media.floor import SLACK_S, apart, between, leg_of
+from tests.media.floor import AT_ONCE_S, SLACK_S, apart, between, leg_of
 from tests.media.node import MediaNode
-from tests.media.peer import Edge, Leg, Sip
+from tests.media.peer import Edge, Leg
 from tests.media.resident import awaited
 from tests.media.served import serving
+from tests.media.sip import Sip
 
 GROUP = "sales-1"
 # Beyond what the column allows: that a member of less weight is drawn first never happens in the life of this test.
@@ -128,7 +129,7 @@ def test_one_member_after_another(hall: Hall, strategy: str, step_s: int) -> Non
     for before, after in itertools.pairwise(rings):
         stopped = leg_of(hall.edge, before).wait("CANCEL").at
         assert between(stopped - before.at, step_s, step_s + SLACK_S)
-        assert between(after.at - stopped, 0, 0.3), "the next one when it stopped"
+        assert between(after.at - stopped, 0, AT_ONCE_S), "the next one when it stopped"
     hall.over(leg)
 
 
@@ -176,7 +177,7 @@ def test_all_ring_at_once(hall: Hall) -> None:
     leg = hall.call()
     rings = hall.rings(4)
     assert sorted(one.user for one in rings) == ["p1", "p2", "p3", "p4"]
-    assert rings[-1].at - rings[0].at < 0.3
+    assert rings[-1].at - rings[0].at < AT_ONCE_S
     for one in rings:
         stopped = leg_of(hall.edge, one).wait("CANCEL").at
         assert between(stopped - rings[0].at, 1, 1 + SLACK_S), "for ring_time_s"
@@ -192,7 +193,7 @@ def test_delayed_members_join_after_their_delay(hall: Hall) -> None:
     rings = hall.rings(4)
     assert sorted(one.user for one in rings[:2]) == ["p1", "p2"]
     assert [one.user for one in rings[2:]] == ["p3", "p4"]
-    assert apart(rings)[0] < 0.3
+    assert apart(rings)[0] < AT_ONCE_S
     for one, delay_s in zip(rings[2:], (1, 2), strict=True):
         assert between(one.at - rings[0].at, delay_s, delay_s + 0.5)
     for one in rings:

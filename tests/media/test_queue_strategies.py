@@ -8,7 +8,7 @@ import pytest
 
 from controller.desired.model import QueueMember
 from controller.queues.model import STRATEGIES
-from tests.media.floor import SLACK_S, TICK_S, Floor, apart, between
+from tests.media.floor import AT_ONCE_S, SLACK_S, TICK_S, Floor, apart, between
 from tests.media.resident import awaited
 
 RING_S = 1
@@ -91,7 +91,7 @@ def test_ring_all_is_at_once_and_again_after_a_pause(floor: Floor) -> None:
     for first in (0, 4):
         these = rings[first : first + 4]
         assert sorted(one.user for one in these) == ["w1", "w2", "w3", "w4"]
-        assert these[-1].at - these[0].at < 0.3, "all at once"
+        assert these[-1].at - these[0].at < AT_ONCE_S, "all at once"
     stopped = [floor.stopped(one) for one in rings[:4]]
     assert all(between(at - rings[0].at, RING_S, RING_S + SLACK_S) for at in stopped)
     assert between(rings[4].at - max(stopped), 1, 1 + TICK_S + SLACK_S)
@@ -111,7 +111,7 @@ def test_a_batch_rings_then_more_besides_then_who_did_not(floor: Floor) -> None:
     assert sorted(one.user for one in rings[:2]) == ["w2", "w4"]
     assert [one.user for one in rings[2:]] == ["w3", "w1"]
     gaps = apart(rings)
-    assert gaps[0] < 0.3, "the first batch at once"
+    assert gaps[0] < AT_ONCE_S, "the first batch at once"
     assert between(rings[2].at - rings[0].at, 2, 2 + SLACK_S), "the second after batch_wait_s"
     stopped = [floor.stopped(one) for one in rings[:3]]
     assert all(between(at - rings[0].at, 3, 3 + SLACK_S) for at in stopped), "together for ring_time_s"
