@@ -18,7 +18,7 @@ from tests.media.resident import Resident, awaited
 from tests.media.sip import Sip
 
 # A caller whom nobody took is looked at again once a second; the rest is for a machine that is busy.
-TICK_S, SLACK_S = 1.0, 1.0
+TICK_S, SLACK_S = 1.0, 1.5
 AT_ONCE_S = 0.4
 _TABLES = ("queue_callers", "queue_member_stats", "queue_events", "registrations", "registrars", "node_state",
            "call_records")  # fmt: skip
@@ -145,5 +145,5 @@ def apart(invites: list[Sip]) -> list[float]:
 
 
 def between(seconds: float, least_s: float, most_s: float) -> bool:
-    """Within these; Asterisk's clock and ours may differ by a tenth of a second."""
-    return least_s - 0.1 <= seconds <= most_s
+    """Within these; on a busy machine what began is seen a moment later than what followed."""
+    return least_s - 0.25 <= seconds <= most_s

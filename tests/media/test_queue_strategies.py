@@ -46,7 +46,7 @@ def history(floor: Floor) -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "retry_s"),
-    [("in_order", 1), *((strategy, 0) for strategy in ONE_BY_ONE if strategy != "in_order")],
+    [("in_order", 2), *((strategy, 0) for strategy in ONE_BY_ONE if strategy != "in_order")],
 )
 def test_one_member_after_another(floor: Floor, strategy: str, retry_s: int) -> None:
     floor.queue(*MEMBERS, strategy=strategy, ring_time_s=RING_S, retry_s=retry_s)
