@@ -7,26 +7,27 @@ the step to go on with, or nothing when the dialplan has to do without: DP_WHY s
 TIMEOUT(absolute) is set again and again: without this process the call goes on in its dialplan, which asks again with
 the same ticket.
 
-    AGI(.../queue-back,name,account,caller id)               one who is called back: rings the members it was offered
     AGI(.../queue-answered,name,account,caller id,leg)       a member's device answered
     AGI(.../queue-refused,name,account,caller id,leg,turn)   it declined, or said that it is busy
     AGI(.../queue-ended,name,account,caller id,leg)          a member's device hung up
+
+One who hung up and is called back: callback_app.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 
+from controller.agi.callback_app import CallbackApp, wanted
 from controller.agi.decide_app import Exchange
 from controller.agi.entries import Entries
+from controller.agi.ringing import goes_on, held, owner, ring, set_, settled
 from controller.errors import BadPolicy, DatabaseError, InputError, StateError
 from controller.queues.desk import TOLD_S, Desk, Waiter
 from controller.queues.model import Queue, Setup, skills
-from controller.queues.waiting import Ringing, Told, Visit
-from controller.wire.agi import Broken, Request, Session
+from controller.queues.waiting import Told, Visit
+from controller.wire.agi import Broken, Request
 from controller.wire.agi_held import HeldCall
 
 # The dialplan takes the call back when nothing was heard of this process for so long; told again well before.
@@ -34,12 +35,9 @@ WATCH_S = 20
 _ALIVE_S = 8.0
 # A database that is away for longer: the queue rings its members by itself.
 _AWAY_S = 3.0
-# A device that answered is told of by a call of its own, which may be later than the end of this one.
-_SETTLE_S = 0.5
-# Legs in one variable of the dialplan, whose values have at most 4,095 bytes.
-_LEGS_BYTES = 3000
-_TURNS = itertools.count(1)
 _CALL_BACK_KEY = "1"
+# Nobody calls back there: also what callers hear who may not dial a number.
+_NOT_AVAILABLE = "feature-not-avail-line"
 _MINUTE_S = 60
 _SHOWN_MINUTES = 90
 
@@ -52,12 +50,13 @@ class QueueApp:
     def __init__(self, entries: Entries, desk: Desk) -> None:
         self._entries = entries
         self._desk = desk
+        self._backs = CallbackApp(desk, self._published)
         self.scripts: dict[str, Script] = {
             "queue": self._queue,
-            "queue-back": self._back,
             "queue-answered": self._answered,
             "queue-refused": self._refused,
             "queue-ended": self._ended,
+            **self._backs.scripts,
         }
 
     async def _queue(self, session: Exchange, request: Request) -> None:
@@ -75,20 +74,20 @@ class QueueApp:
             skills(visit.skills)
         except ValueError:
             raise Broken("garbage", f"skills {wanted[:60]!r}") from None
-        call = _held(session)
+        call = held(session)
         try:
             while await self._visit(call, visit):
                 pass
         except (DatabaseError, StateError, BadPolicy, InputError) as error:
             # The queue rings its members as it is rendered, then the dialplan asks again.
-            await call.finish([_set("DP_WHY", str(error)[:200])])
+            await call.finish([set_("DP_WHY", str(error)[:200])])
 
     async def _visit(self, call: HeldCall, visit: Visit) -> bool:
         """Until the visit is over; True: the place was lost meanwhile, join again."""
         setup, _ = await self._published(visit.account, visit.queue)
         joined = await self._desk.ask(lambda store: store.join(setup, visit))
         if joined.way is not None:
-            await call.finish(_goes_on(joined.way.step))
+            await call.finish(goes_on(joined.way.step))
             return False
         with self._desk.waits(joined.id, visit.account, visit.queue) as waiter:
             try:
@@ -100,8 +99,7 @@ class QueueApp:
     async def _hung_up(self, waiter: Waiter) -> None:
         """The caller is gone: it gave up, or the talk is over."""
         if not waiter.member:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(waiter.settled.wait(), _SETTLE_S)
+            await settled(waiter.settled)
         _, queue = await self._published(waiter.account, waiter.queue)
         if waiter.member:
             await self._desk.ask(lambda store: store.ended(waiter.id, queue))
@@ -118,33 +116,6 @@ class QueueApp:
         """The account's queues as this node holds them."""
         return (await self._entries.account(account)).queues
 
-    async def _back(self, session: Exchange, request: Request) -> None:
-        """The way back to a caller who hung up: the call is one to the members, who are then led to the caller."""
-        name, account, given = (*request.arguments, "", "", "")[:3]
-        caller = int(given) if given.isdecimal() else 0
-        call = _held(session)
-        with self._desk.waits(caller, account, name) as waiter:
-            ringing = await self._desk.ask(lambda store: store.take(caller))
-            if ringing is None:
-                await call.finish([_set("DP_WHY", "its turn is over")])
-                return
-            try:
-                await ring(call, self._desk, waiter, ringing, (await self._published(account, name))[1])
-            except Broken:
-                await self._hung_up_back(waiter)
-                return
-            await call.finish(_goes_on("hangup"))
-
-    async def _hung_up_back(self, waiter: Waiter) -> None:
-        """As the end of a talk; nobody took it: it is tried again later."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(waiter.settled.wait(), _SETTLE_S)
-        _, queue = await self._published(waiter.account, waiter.queue)
-        if waiter.member:
-            await self._desk.ask(lambda store: store.ended(waiter.id, queue))
-        else:
-            await self._desk.ask(lambda store: store.missed(waiter.id, queue))
-
     async def _answered(self, session: Exchange, request: Request) -> None:
         name, account, given, leg = (*request.arguments, "", "", "", "")[:4]
         setup, _ = await self._published(account, name)
@@ -154,7 +125,7 @@ class QueueApp:
         if waiter := self._desk.here(caller):
             waiter.member = member
             waiter.settled.set()
-        await session.finish([_set("DP_NOTED", "1")])
+        await session.finish([set_("DP_NOTED", "1")])
 
     async def _refused(self, session: Exchange, request: Request) -> None:
         """A member is free when the last of its telephones said no; till then it is only noted."""
@@ -170,52 +141,15 @@ class QueueApp:
                 await self._desk.ask(lambda store: store.refused(waiter.id, member))
             if not any(waiter.rings.values()):
                 waiter.settled.set()
-        await session.finish([_set("DP_NOTED", "1")])
+        await session.finish([set_("DP_NOTED", "1")])
 
     async def _ended(self, session: Exchange, request: Request) -> None:
         name, account, given, leg = (*request.arguments, "", "", "", "")[:4]
         setup, queue = await self._published(account, name)
         caller = int(given) if given.isdecimal() else 0
+        await self._backs.told(caller)
         await self._desk.ask(lambda store: store.ended(caller, queue, owner(setup, leg)))
-        await session.finish([_set("DP_NOTED", "1")])
-
-
-def _held(session: Exchange) -> HeldCall:
-    if not isinstance(session, Session):
-        raise Broken("garbage", "a caller waits at the resident server, not in a process of its own")
-    return HeldCall.of(session)
-
-
-def owner(setup: Setup, leg: str) -> str:
-    """The member whose device this is. Broken: nobody's."""
-    for user, devices in setup.devices.items():
-        if leg in devices:
-            return user
-    raise Broken("garbage", f"{leg[:60]!r} is no device of account {setup.account}")
-
-
-async def ring(call: HeldCall, desk: Desk, waiter: Waiter, ringing: Ringing, queue: Queue) -> None:
-    """Ring the legs of an offer until one answers (and the talk is over: then this call is, too) or none did."""
-    waiter.offered = False
-    waiter.member = ""
-    waiter.turn = next(_TURNS)
-    waiter.rings = {member: {leg.partition("~")[0] for leg in legs} for member, legs in ringing.rings.items()}
-    waiter.refused.clear()
-    waiter.settled.clear()
-    await call.run(*_set("__DP_QUEUED", f"{waiter.queue}/{waiter.id}/{waiter.turn}"))
-    lines = _lines(ringing.legs)
-    for number, line in enumerate((*lines, ""), 1):
-        await call.run(*_set(f"__DP_LEGS_{number}", line))
-    said = await call.gosub("dp-queue-ring", str(queue.ring_time_s), queue.music)
-    if waiter.member:
-        # The member has left, the caller has been elsewhere since, and comes back here.
-        await desk.ask(lambda store: store.ended(waiter.id, queue))
-        return
-    if said == "busy":
-        # Who said no is told of by calls of their own.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(waiter.settled.wait(), _SETTLE_S)
-    await desk.ask(lambda store: store.missed(waiter.id, queue, waiter.refused))
+        await session.finish([set_("DP_NOTED", "1")])
 
 
 class _Wait:
@@ -251,7 +185,7 @@ class _Wait:
         if queue is None:
             # Its extension leads elsewhere now.
             await self._desk.ask(lambda store: store.leave(self._waiter.id, "left"))
-            await self._call.finish(_goes_on("hangup"))
+            await self._call.finish(goes_on("hangup"))
         return queue
 
     async def _urgent(self, queue: Queue) -> bool | None:
@@ -259,7 +193,7 @@ class _Wait:
         waiter, call = self._waiter, self._call
         if self._clock() >= self._alive_at:
             self._alive_at = self._clock() + _ALIVE_S
-            await call.run(*_set("TIMEOUT(absolute)", str(WATCH_S)))
+            await call.run(*set_("TIMEOUT(absolute)", str(WATCH_S)))
         if waiter.lost:
             return True
         if waiter.offered:
@@ -267,19 +201,20 @@ class _Wait:
             ringing = await self._desk.ask(lambda store: store.take(waiter.id))
             if ringing is not None:
                 self._music = False
-                await ring(call, self._desk, waiter, ringing, queue)
+                talked = await ring(call, self._desk, waiter, ringing, queue)
                 self._alive_at = self._clock()
-                if waiter.member:
-                    await call.finish(_goes_on("hangup"))
+                if talked:
+                    await self._desk.ask(lambda store: store.ended(waiter.id, queue))
+                    await call.finish(goes_on("hangup"))
                     return False
         elif waiter.way is not None:
             way, waiter.way = waiter.way, None
             left = await self._desk.ask(lambda store: store.leave(waiter.id, way.outcome))
             if left == way.outcome:
-                await call.finish(_goes_on(way.step))
+                await call.finish(goes_on(way.step))
                 return False
         elif self._desk.away_s > _AWAY_S:
-            await call.finish([_set("DP_WHY", "PostgreSQL does not answer")])
+            await call.finish([set_("DP_WHY", "PostgreSQL does not answer")])
             return False
         return None
 
@@ -298,7 +233,7 @@ class _Wait:
         if not key:
             due = min(at for at in (self._alive_at, *self._announces(queue)) if at is not None)
             key = await self._call.rest(max(0.05, due - self._clock()), wake, keys=bool(keys))
-        return bool(keys) and key == keys and await self._call_back()
+        return bool(keys) and key == keys and await self._call_back(queue)
 
     def _announces(self, queue: Queue) -> tuple[float | None, ...]:
         return (self._told_at if queue.announce_position else None, self._periodic_at)
@@ -331,22 +266,21 @@ class _Wait:
             return ""
         return await self._call.play(sound, self._waiter.wake, keys)
 
-    async def _call_back(self) -> bool:
-        """The caller wants to be called back: at the number it shows, or at one it dials."""
+    async def _call_back(self, queue: Queue) -> bool:
+        """The caller wants to be called back. False: it cannot be, and waits on in its place."""
         call, waiter = self._call, self._waiter
         self._music = False
-        number = (await call.full_variable("${FILTER(+0-9,${CALLERID(num)})}")).strip()
-        if len(number) <= 1:
-            number = (await call.run("GET", "DATA", "vm-enter-num-to-call", "8000", "16")).result
-        if not number.lstrip("+").isdecimal():
+        self._alive_at = self._clock()
+        if (back := await wanted(call, queue)) is None:
+            await call.play(_NOT_AVAILABLE, waiter.wake)
             return False
         # Its turn may come before it has heard goodbye.
         self._desk.forget(waiter.id)
-        if not await self._desk.ask(lambda store: store.call_back(waiter.id, number)):
+        if not await self._desk.ask(lambda store: store.call_back(waiter.id, *back)):
             self._desk.remember(waiter)
             return False
         await call.run("EXEC", "Playback", "auth-thankyou&vm-goodbye")
-        await call.finish(_goes_on("hangup"))
+        await call.finish(goes_on("hangup"))
         return True
 
 
@@ -362,20 +296,3 @@ def spoken(told: Told) -> list[str | int]:
         if minutes <= _SHOWN_MINUTES:
             sounds += ["queue-holdtime", minutes, "queue-minute" if minutes == 1 else "queue-minutes"]
     return [*sounds, "queue-thankyou"]
-
-
-def _lines(legs: Sequence[str]) -> list[str]:
-    lines = [""]
-    for leg in legs:
-        if len(lines[-1]) + len(leg) > _LEGS_BYTES:
-            lines.append("")
-        lines[-1] += f"&{leg}" if lines[-1] else leg
-    return lines
-
-
-def _set(name: str, value: str) -> tuple[str, ...]:
-    return ("SET", "VARIABLE", name, value)
-
-
-def _goes_on(step: str) -> list[tuple[str, ...]]:
-    return [_set("DP_QUEUE_STEP", step)]

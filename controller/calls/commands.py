@@ -197,7 +197,10 @@ def placed(call: str, ring_s: int, arguments: Arguments) -> dict[str, str | list
 
 
 def called_back(call: str, arguments: Arguments) -> dict[str, str | list[str]]:
-    """Fields of the Originate for a caller of a queue; `dp-queue-back` of extensions_queues.conf does the rest."""
+    """Fields of the Originate for a caller of a queue; `dp-queue-back` of extensions_queues.conf does the rest.
+
+    `number` is what the member sees. Where the call goes says the AGI server, from the row of the caller.
+    """
     number = _checked(arguments["number"], "+", "a number")
     account, queue = _word(arguments["account"]), _word(arguments["queue"])
     return {
@@ -214,7 +217,6 @@ def called_back(call: str, arguments: Arguments) -> dict[str, str | list[str]]:
             f"__DP_CALL={call}",
             f"__DP_ACCOUNT={account}",
             f"__DP_BACK={queue}/{int(arguments['caller'])}",
-            f"__DP_BACK_TO={number}",
         ],
     }
 

@@ -92,7 +92,7 @@ class _Group(NamedTuple):
 
 
 class _Queue(NamedTuple):
-    """A queue as it rings without the AGI server."""
+    """A queue as it rings without the AGI server; `calls_back`: what it may call back, or nothing."""
 
     key: Raw
     name: Raw
@@ -104,6 +104,7 @@ class _Queue(NamedTuple):
     on_empty: Raw
     music: Raw
     record: str
+    calls_back: str
 
 
 class _Choice(NamedTuple):
@@ -319,6 +320,7 @@ def _queue(queue: Queue, ringing: dict[str, list[str]]) -> _Queue:
         _step(queue.on_empty, ""),
         name(queue.music) if queue.music else Raw(""),
         _recorded(queue.record),
+        queue.callback_permission if queue.callback else "",
     )
 
 

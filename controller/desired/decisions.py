@@ -96,7 +96,7 @@ def _group(row: Row, members: Iterable[GroupMember]) -> Group:
 
 
 def _queue(row: Row, members: Iterable[QueueMember]) -> Queue:
-    *values, on_full, on_timeout, on_empty, skills, record, supervisors = row
+    *values, on_full, on_timeout, on_empty, skills, record, supervisors, permission, tries, pause_s = row
     values += [
         step(on_full),
         step(on_timeout),
@@ -105,6 +105,9 @@ def _queue(row: Row, members: Iterable[QueueMember]) -> Queue:
         tuple(members),
         record,
         supervisors,
+        permission,
+        tries,
+        pause_s,
     ]
     return Queue(*values)
 
@@ -187,7 +190,8 @@ _QUEUES = """
            max_wait_s, join_empty, leave_empty, announce_position, announce_every_s, periodic_sound, periodic_every_s,
            greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s,
            alert_limit, alert_pace_ms, callback, rejoin_s, music, on_full, on_timeout, on_empty, required_skills,
-           record, (SELECT g.name FROM public.groups g WHERE g.id = supervisor_group_id) AS supervisors
+           record, (SELECT g.name FROM public.groups g WHERE g.id = supervisor_group_id) AS supervisors,
+           callback_permission, callback_tries, callback_pause_s
       FROM public.queues WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _QUEUE_MEMBERS = """
     SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert

@@ -233,6 +233,9 @@ class Queue:
     members: tuple[QueueMember, ...] = ()
     record: str = "never"
     supervisor_group: str | None = None
+    callback_permission: str = "national"
+    callback_tries: int = 3
+    callback_pause_s: int = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ SELECT a.name, q.name, q.strategy, m.members, m.logged_out, m.paused, c.waiting,
          FROM control.queue_callers AS c WHERE c.account = a.name AND c.queue = q.name AND c.state <> 'gone') AS c
  WHERE %(account)s::text IS NULL OR a.name = %(account)s ORDER BY a.name, q.name"""
 _LINES = """
-SELECT id, CASE caller WHEN '' THEN 'anonymous' ELSE caller END, state,
+SELECT id, CASE caller WHEN '' THEN 'anonymous' ELSE caller END,
+       CASE WHEN state = 'talking' AND callback_number IS NOT NULL AND reached_at IS NULL THEN 'calling' ELSE state END,
        extract(epoch FROM clock_timestamp() - joined_at)::int, node,
        coalesce(member, (SELECT string_agg(o.member, ' ' ORDER BY o.member) FROM control.queue_offers AS o
                           WHERE o.caller_id = c.id))

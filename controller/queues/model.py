@@ -60,6 +60,9 @@ class Queue:
     alert_limit: int | None = None
     alert_pace_ms: int = 500
     callback: bool = False
+    callback_permission: str = "national"
+    callback_tries: int = 3
+    callback_pause_s: int = 300
     rejoin_s: int = 60
     music: str = ""
     on_full: str = "busy"

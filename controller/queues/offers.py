@@ -8,7 +8,17 @@ from datetime import datetime
 from controller.queues import statements as sql
 from controller.queues.engine import Offer, Rival, offer
 from controller.queues.model import Caller, Member, Queue, Setup
-from controller.queues.rows import Rows, caller_of, devices_of, heavier, member_of, queue_of, stats_key, texts
+from controller.queues.rows import (
+    Rows,
+    called_back,
+    caller_of,
+    devices_of,
+    heavier,
+    member_of,
+    queue_of,
+    stats_key,
+    texts,
+)
 from controller.queues.waiting import Ringing
 
 _ROUNDS = 5
@@ -97,12 +107,14 @@ class Offers(Rows):
             rows = await self._all(sql.TAKE, {"id": caller, "lease_s": self._lease_s})
         if not rows:
             return None
-        return Ringing(
-            caller, {row["member"]: tuple(row["legs"]) for row in rows}, rows[0]["callback_number"]
-        )
+        rings = {row["member"]: tuple(row["legs"]) for row in rows}
+        return Ringing(caller, rings, rows[0]["callback_number"], rows[0]["callback_device"])
 
     async def answered(self, caller: int, member: str) -> bool:
-        """A member took the call; the others who rang are free. False: the caller is gone, or another took it."""
+        """A member took the call; the others who rang are free. False: the caller is gone, or another took it.
+
+        Who is called back is answered later: `reached`.
+        """
         async with self._transaction():
             row = await self._locked(caller)
             if row is None or (row["state"] == "gone" and row["outcome"] != "lost"):
@@ -113,8 +125,11 @@ class Offers(Rows):
                 await self._event(caller, "rejoined", detail="it was thought lost")
             await self._run(sql.ANSWERED, {"id": caller, "member": member})
             await self._run(sql.HOLD, {"id": caller, "member": member})
-            await self._run(sql.STATS_ANSWERED, stats_key(row, member))
-            await self._event(caller, "answered", member=member)
+            if row["callback_number"]:
+                await self._event(caller, "calling", member=member, detail=row["callback_number"])
+            else:
+                await self._run(sql.STATS_ANSWERED, stats_key(row, member))
+                await self._event(caller, "answered", member=member)
             # Reserved until the talk is over: nobody else may ring this member, whenever it was read.
             await self._free(row, but=member)
             return True
@@ -154,5 +169,36 @@ class Offers(Rows):
             row = await self._locked(caller)
             if row is None or row["state"] != "talking" or member not in ("", row["member"]):
                 return False
-            await self._end(row, queue)
+            if called_back(row):
+                await self._unanswered(row, queue, "the member hung up before")
+            else:
+                await self._end(row, queue)
+            return True
+
+    async def calls(self, caller: int, call_id: str) -> None:
+        """Members ring for a caller who is called back, by a call of its own."""
+        async with self._statement():
+            await self._run(sql.CALLED, {"id": caller, "call_id": call_id})
+
+    async def reached(self, caller: int) -> bool:
+        """Who is called back answered, and talks to the member. False: that is known, or over."""
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None or not called_back(row):
+                return False
+            await self._run(sql.REACHED, {"id": caller})
+            await self._run(sql.STATS_ANSWERED, stats_key(row, row["member"]))
+            await self._event(caller, "answered", member=row["member"])
+            return True
+
+    async def unreached(self, caller: int, queue: Queue, why: str) -> bool:
+        """Who is called back did not answer: the member is free at once, as if it had not been called.
+
+        It is tried again after `callback_pause_s`, `callback_tries` times in all. False: reached, or this is known.
+        """
+        async with self._transaction():
+            row = await self._locked(caller)
+            if row is None or not called_back(row):
+                return False
+            await self._unanswered(row, queue, why)
             return True

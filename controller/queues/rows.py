@@ -147,10 +147,25 @@ class Rows:
         await self._run(sql.EVENT_ENDED, {"id": row["id"], "detail": None})
         await self._free(row)
 
+    async def _unanswered(self, row: DictRow, queue: Queue, why: str) -> None:
+        """A member waited in vain for who is called back."""
+        tries = row["callback_tries"] + 1
+        await self._run(sql.UNANSWERED, {"id": row["id"], "pause_s": queue.callback_pause_s})
+        said = f"call {tries} of {queue.callback_tries}: {why}"
+        await self._event(row["id"], "unanswered", member=row["member"], detail=said)
+        if tries >= queue.callback_tries:
+            await self._run(sql.LEAVE, {"id": row["id"], "outcome": "unreached"})
+        await self._free(row)
+
 
 def stats_key(row: Mapping[str, Any], member: str) -> dict[str, Any]:
     """Of a row of queue_member_stats."""
     return {"account": row["account"], "queue": row["queue"], "member": member}
+
+
+def called_back(row: Mapping[str, Any]) -> bool:
+    """A member waits for this caller to answer."""
+    return row["state"] == "talking" and row["callback_number"] is not None and row["reached_at"] is None
 
 
 def caller_of(row: Mapping[str, Any]) -> Caller:

@@ -53,7 +53,8 @@ SELECT id, CASE WHEN outcome IS NULL THEN pg_notify('dialplane_queue', account |
 REJOIN = """
 UPDATE control.queue_callers
    SET ticket = %(ticket)s, call_id = %(call_id)s, node = %(node)s, channel = %(channel)s, seen_at = clock_timestamp(),
-       state = 'waiting', callback_number = NULL, outcome = NULL, ended_at = NULL, successor = NULL
+       state = 'waiting', callback_number = NULL, callback_device = NULL, callback_tries = 0, outcome = NULL,
+       ended_at = NULL, successor = NULL
  WHERE id = %(id)s"""
 SUCCEED = """
 WITH old AS (
@@ -69,9 +70,11 @@ WITH gone AS (
 INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, wait_ms)
 SELECT account, queue, outcome, id, call_id, (extract(epoch FROM clock_timestamp() - joined_at) * 1000)::bigint
   FROM gone"""
+# It may have an offer, which nobody took while a number was typed.
 CALL_BACK = """
-UPDATE control.queue_callers SET state = 'callback', callback_number = %(number)s, channel = NULL
- WHERE id = %(id)s AND state = 'waiting' RETURNING account, queue"""
+UPDATE control.queue_callers
+   SET state = 'callback', callback_number = %(number)s, callback_device = %(device)s, channel = NULL
+ WHERE id = %(id)s AND state IN ('waiting', 'ringing') RETURNING *"""
 
 CALLBACKS = "SELECT DISTINCT account, queue FROM control.queue_callers WHERE state = 'callback'"
 CALLS_BACK = """
@@ -225,7 +228,7 @@ WITH taken AS (
        SET taken_at = clock_timestamp(), until = clock_timestamp() + make_interval(secs => %(lease_s)s)
      WHERE caller_id = %(id)s AND taken_at IS NULL RETURNING member, legs, caller_id
 )
-SELECT t.member, t.legs, c.callback_number
+SELECT t.member, t.legs, c.callback_number, c.callback_device
   FROM taken AS t JOIN control.queue_callers AS c ON c.id = t.caller_id WHERE c.state = 'ringing' ORDER BY t.member"""
 # Who rang for a caller is free; all who wait in the account may want such a member, or the place.
 LET_GO = """
@@ -272,6 +275,16 @@ INSERT INTO control.queue_events (account, queue, event, caller_id, call_id, mem
 SELECT account, queue, 'ended', id, call_id, member,
        (extract(epoch FROM ended_at - answered_at) * 1000)::bigint, %(detail)s
   FROM control.queue_callers WHERE id = %(id)s"""
+
+# Of a caller who is called back: its member has answered, and waits for it.
+CALLED = "UPDATE control.queue_callers SET call_id = %(call_id)s WHERE id = %(id)s AND state = 'ringing'"
+REACHED = """
+UPDATE control.queue_callers SET reached_at = clock_timestamp(), answered_at = clock_timestamp() WHERE id = %(id)s"""
+UNANSWERED = """
+UPDATE control.queue_callers
+   SET state = 'callback', member = NULL, answered_at = NULL, tried = '{}', callback_tries = callback_tries + 1,
+       retry_at = clock_timestamp() + make_interval(secs => %(pause_s)s)
+ WHERE id = %(id)s"""
 
 # ------------------------------------------------------------------------------------------------------ leases
 

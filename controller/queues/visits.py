@@ -10,7 +10,7 @@ from controller.errors import DatabaseError
 from controller.queues import statements as sql
 from controller.queues import waiting
 from controller.queues.model import Queue, Setup
-from controller.queues.rows import Rows, queue_of
+from controller.queues.rows import Rows, called_back, queue_of
 from controller.queues.waiting import Joined, Swept, Visit
 
 if TYPE_CHECKING:
@@ -88,12 +88,14 @@ class Visits(Rows):
             await self._free(row)
             return outcome
 
-    async def call_back(self, caller: int, number: str) -> bool:
-        """A caller hangs up and wants to be called at that number; it keeps its place. False: it waits no more."""
+    async def call_back(self, caller: int, number: str, device: str | None = None) -> bool:
+        """A caller hangs up and wants to be called at that E.164 number, or where the user of that device is; it keeps
+        its place. False: it waits no more."""
         async with self._transaction():
-            row = await self._row(sql.CALL_BACK, {"id": caller, "number": number})
+            row = await self._row(sql.CALL_BACK, {"id": caller, "number": number, "device": device})
             if row is not None:
                 await self._event(caller, "callback", detail=number)
+                await self._free(row)
                 await self._tell(row["account"], row["queue"])
             return row is not None
 
@@ -114,7 +116,10 @@ class Visits(Rows):
             freed = 0
             for row in late:
                 freed += len(await self._free(row))
-                if row["state"] == "talking":
+                if called_back(row):
+                    # The row of the queue is not at hand: the defaults of its columns.
+                    await self._unanswered(row, Queue(row["queue"]), "its session was lost")
+                elif row["state"] == "talking":
                     await self._run(sql.ENDED_UNSEEN, {"id": row["id"]})
                     await self._run(sql.EVENT_ENDED, {"id": row["id"], "detail": "its session was lost"})
                 elif row["callback_number"] and row["state"] == "ringing":

@@ -55,11 +55,13 @@ class Joined(NamedTuple):
 
 
 class Ringing(NamedTuple):
-    """What the session of a caller rings: members with legs, as dp-legs is told; a number to call back or None."""
+    """What the session of a caller rings: members with legs, as dp-legs is told; a number to call back or None, and the
+    device that called, when it was one of the account."""
 
     caller: int
     rings: Mapping[str, tuple[str, ...]]
     callback: str | None
+    device: str | None = None
 
     @property
     def legs(self) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     "percent or none": _within(0, 100),
     "thousand": _within(1, 1000),
     "pace": _within(10, 10000),
+    "pause": _within(10, 3600),
     "priority in queues": (
         lambda value: re.fullmatch("-?[0-9]{1,4}", value) is not None and abs(int(value)) <= _MOST_PRIORITY,
         f"a number from -{_MOST_PRIORITY} to {_MOST_PRIORITY}",
@@ -69,6 +70,7 @@ REFERENCES = {
 CHECKS = {
     "queue_callers_state": "state is waiting, callback, ringing, talking or gone",
     "queue_callers_outcome": "outcome is answered, abandoned, timeout, full, empty, left, lost or unreached",
+    "queue_callers_callback": "a number to call back is E.164, or that of a device of the account, which is named too",
     "queue_callers_gone": "a caller who is gone has an outcome and an end, and only then",
     "queue_callers_talking": "a caller whom a member took has that member and the time, or neither",
     "queue_events_event": "event is one of those the comment of the column names",
@@ -87,6 +89,7 @@ TABLES: dict[str, Spec] = {
         | {"service_level_s": "seconds_range", "batch_first_percent": "percent", "batch_first_min": "thousand"}
         | {"batch_second_percent": "percent or none", "batch_wait_s": "seconds_range"}
         | {"alert_limit": "thousand", "alert_pace_ms": "pace", "callback": "bool", "rejoin_s": "wrap up"}
+        | {"callback_permission": "permission", "callback_tries": "tries", "callback_pause_s": "pause"}
         | {"supervisor_group": "slug_form", "music": "music", "required_skills": "skills", "record": "record"}
         | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",

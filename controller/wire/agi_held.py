@@ -54,6 +54,17 @@ class HeldCall(Session):
         self._writer.write(encode(words))
         return await self._answered(REPLY_S)
 
+    async def ask(self, sound: str, digit_s: int, digits: int, limit_s: float) -> str:
+        """Play a sound; gives what is typed then, `digits` at most, with no longer pause than `digit_s`."""
+        # Whatever arrives ends it: nothing may be on its way, and nothing is sent until it is answered.
+        await self.run("NOOP")
+        while self._waits or self._nudges or self._sound:
+            await self.run("NOOP")
+        await asyncio.sleep(_APART_S)
+        self._writer.write(encode(("GET", "DATA", sound, str(digit_s * 1000), str(digits))))
+        typed = (await self._answered(limit_s)).result
+        return typed if typed.isdecimal() else ""
+
     async def gosub(self, context: str, *arguments: str) -> str:
         """Run `context,s,1` on the call until it returns; what it returned. The call may have been elsewhere since."""
         self._writer.write(encode(("GOSUB", context, "s", "1", ",".join(arguments))))

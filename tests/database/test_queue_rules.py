@@ -42,6 +42,9 @@ REFUSED = [
     ("UPDATE queue_members SET penalty = -1", "queue_members_penalty", "0 to 100"),
     ("UPDATE queues SET retry_s = 601", "queues_retry", "0 to 600"),
     ("UPDATE queues SET max_waiting = 0", "queues_max_waiting", "1 to 10000"),
+    ("UPDATE queues SET callback_permission = 'premium'", "queues_callback_permission", "internal, national"),
+    ("UPDATE queues SET callback_tries = 0", "queues_callback_tries", "1 to 10 times"),
+    ("UPDATE queues SET callback_pause_s = 1", "queues_callback_pause", "10 to 3600 seconds"),
     ("UPDATE extensions SET kind = 'queue' WHERE extension = '101'", "extensions_queue", "queue_id"),
     (f"DELETE FROM queues WHERE id = {SUPPORT}", "extensions_queue_fkey", "extensions lead to this queue"),
     (

@@ -10,6 +10,7 @@ from controller.compiler import dialplan, dialplan_shared
 from controller.compiler.policy import with_identities
 from tests.database.conftest import new_database, postgresql  # noqa: F401 - fixtures
 from tests.media import company
+from tests.media.callbacks import CALLED
 from tests.media.decided import DECIDED, Agi
 from tests.media.features import FEATURES
 from tests.media.floor import Floor
@@ -53,6 +54,7 @@ def the_edge(media: MediaNode) -> Edge:
             **dialplan.account_dialplan(FEATURES, system),
             **dialplan.account_dialplan(RECORDED, system),
             **dialplan.account_dialplan(WAITING, system),
+            **dialplan.account_dialplan(CALLED, system),
         },
         {**dialplan.mailboxes(company.ACME), **dialplan.mailboxes(DECIDED)},
         dialplan_shared.media_files(system),

@@ -86,6 +86,7 @@ FULL = replace(
     join_empty=True, leave_empty=True, announce_position=True, announce_every_s=30, periodic_sound="acme/offer",
     periodic_every_s=90, greeting="acme/hello", service_level_s=10, batch_first_percent=50, batch_first_min=2,
     batch_second_percent=0, batch_wait_s=9, alert_limit=5, alert_pace_ms=250, callback=True, rejoin_s=0, music="soft",
+    callback_permission="international", callback_tries=5, callback_pause_s=60,
     on_full=rows.Step("extension", "101"), on_timeout=rows.Step("busy"), on_empty=rows.Step("voicemail", "600"),
     required_skills=("german:2", "billing"),
     members=(rows.QueueMember("alice", 0, 10, ("german:3",)), rows.QueueMember("lobby", 5, 20, (), 0)),
