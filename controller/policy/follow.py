@@ -9,10 +9,13 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 
-from controller.errors import BadPolicy, TemplateError
+from controller.errors import BadPolicy, InputError, TemplateError
 from controller.policy import Entries, Step, media, model, program
 from controller.policy.decide import Decision, decide
 from controller.policy.media import Application, said
+from controller.policy.patterns import best
+from controller.queues.callback import called_back
+from controller.queues.model import Queue
 
 _REMEMBERING = frozenset({"round_robin", "least_recent", "fewest_calls"})
 _OUTCOMES = ("silent", "busy", "away")
@@ -178,6 +181,8 @@ class Follower(media.Walk):
             )
         phones = [aor for place in queue.members if place.user in users for aor in users[place.user].devices]
         self.steps += self.recording.told("internal", phones)
+        if queue.callback:
+            self._say(f"if 1 is pressed: {self._calls_back(queue)}", _tries(queue))
         ways = (
             (queue.max_waiting is not None, queue.on_full, f"if {queue.max_waiting} wait already"),
             (not queue.join_empty or queue.leave_empty, queue.on_empty, "if no member is on duty"),
@@ -194,6 +199,32 @@ class Follower(media.Walk):
                 outcomes[step] = Step("media", f"then {said(step)}", before + why), step
         if outcomes:
             self._one_of(outcomes)
+
+    def _calls_back(self, queue: Queue) -> str:
+        """As dp-queue-number and the AGI server judge the number that is shown; another one may be typed."""
+        leg, permission = self.leg, queue.callback_permission
+        if not leg.trunk:
+            devices = self._account().users[leg.caller].devices if leg.caller in self._account().users else ()
+            return f"call {', '.join(devices) or leg.device} back"
+        if permission == "internal":
+            return "nobody outside is called back"
+        asked = f"ask for a {'national number' if permission == 'national' else 'number'}, and call that back"
+        country = self._context(f"country-{self._country}")
+        pattern = best(country, self._number_shown)
+        one = media.application(country[pattern]) if pattern else None
+        if (
+            one is None
+            or one.name != "dp-e164"
+            or self._number_shown in self._context(f"emergency-{self._country}")
+        ):
+            return asked
+        number = media.expand(one.arguments[-1], self._number_shown)
+        own = number in self._context(f"inbound-{leg.account}")
+        try:
+            permitted = not own and (permission == "international" or self._class(number) == "national")
+            return f"call {called_back(number)} back" if permitted else asked
+        except InputError:
+            return asked
 
     # ----------------------------------------------------------------------------------------- menus, what leads on
 
@@ -227,6 +258,15 @@ class Follower(media.Walk):
                 for key, (condition, step) in outcomes.items()
             }
         )
+
+
+def _tries(queue: Queue) -> str:
+    times = f"{queue.callback_tries} times at most, {queue.callback_pause_s} s apart"
+    return (
+        f"in its turn, a member first; {times}"
+        if queue.callback_tries > 1
+        else "in its turn, a member first; once"
+    )
 
 
 def application_step(value: str) -> str:

@@ -35,7 +35,7 @@ class Walk(Features):
         if called in self._own and not called.startswith(":"):
             self._extension(called)
         elif (pattern := best((one for one in self._own if one.startswith("_")), called)) is not None:
-            self._own = self._own | {called: _expand(self._own[pattern], called)}
+            self._own = self._own | {called: expand(self._own[pattern], called)}
             self._extension(called)
         elif self.leg.ring:
             device, _, user = self.leg.ring.partition(" ")
@@ -129,10 +129,10 @@ class Walk(Features):
             self._event("dp.refused", f"{called} is no extension and no number")
             return
         one = application(country[pattern])
-        number = _expand(one.arguments[-1], called)
+        number = expand(one.arguments[-1], called)
         self._say(f"number {number}", f"{called} as dialled in {self._country}")
         if one.name == "dp-short":
-            short = _expand(one.arguments[0], called)
+            short = expand(one.arguments[0], called)
             if self._permitted(short, "national", permission):
                 self._route(short, number, "national")
         else:
@@ -246,6 +246,6 @@ def in_words(value: str) -> str:
     return ", then ".join(groups)
 
 
-def _expand(template: str, called: str) -> str:
+def expand(template: str, called: str) -> str:
     """`+49${EXTEN:1}` with the dialled number put in."""
     return re.sub(r"\$\{EXTEN(?::(\d+))?\}", lambda found: called[int(found[1] or 0) :], template)

@@ -299,6 +299,8 @@ def test_a_talk_that_began_without_the_server_is_known_at_its_end(
     edge.answer(customer)
     customer.hear(25)
     back.start()
+    # It has its database a moment later.
+    time.sleep(2)
     customer.bye()
     awaited(lambda: outcomes(back) == ["answered"], "who was reached is called again")
 

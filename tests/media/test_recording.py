@@ -13,7 +13,7 @@ import pytest
 from tests.media.decided import Agi
 from tests.media.node import MediaNode
 from tests.media.peer import PCMA_SILENCE, VOICE, Edge, Leg
-from tests.media.recorded import NUMBER, RULED, phone
+from tests.media.recorded import NUMBER, PEOPLE, RULED, phone
 from tests.media.test_calls import until
 from tests.media.test_features_conference import told
 from tests.media.test_voicemail import press
@@ -199,6 +199,40 @@ def test_a_recording_ends_where_its_party_is_transferred_away(edge: Edge, media:
     assert len(recordings(media, caller)) == 1
     caller.bye()
     away.wait("BYE")
+
+
+@pytest.mark.parametrize(
+    ("first", "first_phone", "dialled", "phone", "goes_on"),
+    [(NUMBER, "r4", "103", "r3", False), ("103", "r3", "101", "r1", True)],
+    ids=["of who transfers it ends", "of who gets the call it goes on"],
+)
+def test_a_recording_belongs_to_the_leg_of_its_user_in_an_attended_transfer(
+    edge: Edge, media: MediaNode, first: str, first_phone: str, dialled: str, phone: str, goes_on: bool
+) -> None:
+    """Who is called asks somebody else, and joins the two."""
+    who = {"account": "rec-1", "Trunk": "first-1"} if first == NUMBER else OTHER
+    caller, called = pair(edge, first, first_phone, **who)
+    owner = next(name for name, one in PEOPLE.items() if one == first_phone)
+    asks, asked = pair(
+        edge, dialled, phone, account="rec-1", Caller=owner, Device=f"{first_phone}@rec.example"
+    )
+    path = recorded(media, asks if goes_on else caller, "user always" if goes_on else "user inbound")
+    asked.hear(50)
+    tags = [part.split("tag=")[1] for part in (asks.remote, asks.local)]
+    replaces = f"{asks.call_id}%3Bto-tag%3D{tags[0]}%3Bfrom-tag%3D{tags[1]}"
+    called.send(
+        "REFER", f"Refer-To: <sip:{dialled}@rec.example?Replaces={replaces}>", f"Referred-By: {called.local}"
+    )
+    until(lambda: any(one.method == "BYE" for one in (*called.requests, *asks.requests)), 20)
+    caller.hear(25)
+    asked.hear(25)
+    time.sleep(1)
+    size = int(media.sh(f"stat -c %s {path}"))
+    asked.hear(150)
+    assert (int(media.sh(f"stat -c %s {path}")) > size) == goes_on
+    assert len(recordings(media, caller)) + len(recordings(media, asks)) == 1
+    caller.bye()
+    asked.wait("BYE")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ IMPURE = {
 }
 PSYCOPG_ROOMS = ("desired", "revision", "schema")
 # Pure files of a room that has a store.
-PURE_FILES = {f"queues/{name}.py" for name in ("engine", "waiting", "model", "statements")}
+PURE_FILES = {f"queues/{name}.py" for name in ("engine", "waiting", "model", "statements", "callback")}
 # A call waits for it: of the rooms, only what decides and what speaks AGI.
 AGI_ROOMS = {f"controller.{room}" for room in ("agi", "policy", "queues", "wire", "errors")}
 # Files outside those rooms that may speak SQL to PostgreSQL.
