@@ -182,7 +182,9 @@ class Follower(media.Walk):
         phones = [aor for place in queue.members if place.user in users for aor in users[place.user].devices]
         self.steps += self.recording.told("internal", phones)
         if queue.callback:
-            self._say(f"if 1 is pressed: {self._calls_back(queue)}", _tries(queue))
+            self.steps.append(
+                Step("media", f"if 1 is pressed: {self._calls_back(queue)}", _tries(queue), under=1)
+            )
         ways = (
             (queue.max_waiting is not None, queue.on_full, f"if {queue.max_waiting} wait already"),
             (not queue.join_empty or queue.leave_empty, queue.on_empty, "if no member is on duty"),

@@ -224,6 +224,10 @@ class _Again(Follower):
     def start(self) -> None:
         media.Walk.start(self)
 
+    def _last(self) -> str:
+        """Where the call goes: the last step that waits for no key."""
+        return next((step.what for step in reversed(self.steps) if not step.under), self.steps[-1].what)
+
     def verdict(self) -> Verdict:
         """What the walk showed."""
         if self._unknown:
@@ -232,9 +236,7 @@ class _Again(Follower):
             if not self._same(was, now):
                 return Verdict(ELSEWHERE, was.spoken, now.spoken, self._because())
         if len(self._was) > len(self._reached):
-            return Verdict(
-                ELSEWHERE, self._was[len(self._reached)].spoken, self.steps[-1].what, self._because()
-            )
+            return Verdict(ELSEWHERE, self._was[len(self._reached)].spoken, self._last(), self._because())
         if len(self._reached) > len(self._was) and (not self._was or self._was[-1].outcome):
             return Verdict(ELSEWHERE, "nothing that is recorded", self._reached[-1].spoken, self._because())
         # A call that was answered or given up is over there, though it would have gone on.
