@@ -298,12 +298,14 @@ WITH mine AS (
 UPDATE control.queue_callers AS c SET seen_at = clock_timestamp() FROM mine WHERE c.id = mine.id RETURNING c.id"""
 SWEEPS = "SELECT pg_try_advisory_xact_lock(hashtextextended('dialplane.queue.sweep', 0)) AS mine"
 # Who talks goes on talking when the session dies: until the record of the call is complete.
+# A talk goes on without its session as long as an edge knows a leg to a device: channels of a node that died never end.
 LATE = """
 SELECT * FROM control.queue_callers AS c
  WHERE state IN ('waiting', 'ringing', 'talking')
        AND seen_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
        AND NOT (state = 'talking' AND EXISTS (
-                SELECT FROM control.call_records AS r WHERE r.call_id = c.call_id AND NOT r.complete))
+                SELECT FROM control.call_records AS r CROSS JOIN LATERAL jsonb_array_elements(r.legs) AS leg
+                 WHERE r.call_id = c.call_id AND NOT r.complete AND leg ->> 'leg' = 'out' AND leg ->> 'ended_at' IS NULL))
     OR state = 'callback' AND joined_at < clock_timestamp() - make_interval(secs => %(callback_s)s)
  ORDER BY id FOR UPDATE SKIP LOCKED"""
 # Who called again before the loss was noticed: after the last sign of life of the lost visit, with the same number.

@@ -117,6 +117,33 @@ def test_a_talk_whose_session_died_is_ended_once(url: str) -> None:
     run(url, work)
 
 
+def test_a_talk_lasts_as_long_as_the_edge_knows_its_telephone(url: str) -> None:
+    """Without its session; channels of a node that died never end, and say nothing."""
+    open_, over = "null", '"2026-11-20T09:00:00Z"'
+
+    def record(out: str) -> str:
+        ends = {"channel": "null", "in": "null", "out": out}
+        legs = ", ".join(f'{{"leg": "{leg}", "ended_at": {end}}}' for leg, end in ends.items())
+        return (
+            "INSERT INTO control.call_records (call_id, account, started_at, legs) "
+            f"VALUES ('call-t1', 'acme', now(), '[{legs}]') ON CONFLICT (call_id) DO UPDATE SET legs = excluded.legs"
+        )
+
+    async def work(store: Store) -> None:
+        one = await store.join(SETUP, visit("t1"))
+        await store.claim(SETUP, "support")
+        await store.take(one.id)
+        await store.answered(one.id, "alice")
+        does(url, "UPDATE control.queue_callers SET seen_at = now() - interval '1 min'")
+        does(url, record(open_))
+        assert await store.sweep() == Swept(0, 0, ())
+        does(url, record(over))
+        assert await store.sweep() == Swept(1, 1, ())
+        assert [event for event, _ in events(url, one.id)].count("ended") == 1
+
+    run(url, work)
+
+
 def test_who_wants_to_be_called_back_keeps_the_place(url: str) -> None:
     async def work(store: Store) -> None:
         one = await store.join(SETUP, visit("t1"))
