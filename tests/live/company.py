@@ -12,4 +12,6 @@ ERIN = Phone("erin", "globex.example", "erin-phone-secret", port=5107, voice=23)
 
 # A carrier is one address and one port; which number it shows is the scenario's matter.
 CARRIER = Phone("carrier", "carrier.example", port=5060, voice=31)
+# What carrier-b asks who calls for; keys of `answer`.
+SIGNED = {"login": "dialplane", "secret": "carrier-b-secret", "realm": "carrier-b.example"}
 EVERYONE = (DESK1, APP1, BOB, CAROL, LOBBY, DAVE, ERIN)

@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jinja2
 
@@ -59,6 +60,11 @@ class Message:
         return f"{self.at[11:23]} {'->' if self.sent else '<-'} {self.start}"
 
     @property
+    def time_s(self) -> float:
+        """Seconds since the epoch."""
+        return datetime.fromisoformat(self.at).timestamp()
+
+    @property
     def status(self) -> int | None:
         """The status of a response, None for a request."""
         return int(self.start.split()[1]) if self.start.startswith("SIP/2.0 ") else None
@@ -98,6 +104,11 @@ class Leg:
         """Statuses that came in, in order."""
         return [message.status for message in self.received if message.status is not None]
 
+    def invite(self) -> Message:
+        """The INVITE that came in first, or of a caller the last one sent (that with its digest)."""
+        invites = [one for one in self.messages if one.status is None and one.method == "INVITE"]
+        return invites[-1] if invites[0].sent else invites[0]
+
     @property
     def called(self) -> bool:
         """Whether an INVITE came in."""
@@ -130,6 +141,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes], limit_s: float) -> None:
         self._process, self._deadline = process, time.monotonic() + limit_s + START_LIMIT_S
         self._leg: Leg | None = None
+        self._heard: dict[str, int] = {}
         self.messages: list[Message] = []
         line = self._line()
         if line != "READY\n":
@@ -149,17 +161,19 @@ class Running:
             line += more
         return line.decode()
 
-    def _next(self, limit_s: float | None = None) -> Message | None:
-        """The next message; None when the scenario is over, and `_leg` is known."""
+    def _next(self, limit_s: float | None = None) -> str:
+        """Takes in the next line and gives its kind: M (a message), H (what was heard), R: the scenario is over."""
         line = self._line(limit_s)
         if line.startswith("M "):
             self.messages.append(Message(**json.loads(line[2:])))
-            return self.messages[-1]
-        if not line.startswith("R "):
+        elif line.startswith("H "):
+            self._heard = json.loads(line[2:])
+        elif line.startswith("R "):
+            self._leg = Leg(messages=tuple(self.messages), **json.loads(line[2:]))
+            self._process.communicate()
+        else:
             raise PhoneError(line + self._rest())
-        self._leg = Leg(messages=tuple(self.messages), **json.loads(line[2:]))
-        self._process.communicate()
-        return None
+        return line[0]
 
     def __str__(self) -> str:
         return "\n".join(message.line for message in self.messages) or "no message yet"
@@ -181,7 +195,7 @@ class Running:
         while True:
             if len(found := self.received(*starts)) >= times:
                 return found[times - 1]
-            if self._leg is not None or self._next(deadline - time.monotonic()) is None:
+            if self._leg is not None or self._next(deadline - time.monotonic()) == "R":
                 raise PhoneError(f"the scenario ended without {starts}:\n{self._leg}")
 
     def _rest(self) -> str:
@@ -194,9 +208,42 @@ class Running:
         self._process.stdin.write(f"{line}\n".encode())
         self._process.stdin.flush()
 
+    def heard(self) -> dict[str, int]:
+        """Frames of 20 ms heard until now, by voice (`other`: music, announcements)."""
+        if not self.over():
+            self._command("heard")
+            while self._next() == "M":
+                pass
+        return self._leg.heard if self._leg else self._heard
+
+    def until_heard(self, voice: Phone | None = None, frames: int = 35, limit_s: float = 20) -> Self:
+        """Waits until so many frames of a phone's voice have come, or of sounds (None); AssertionError."""
+        kind, deadline = "other" if voice is None else str(voice.voice), time.monotonic() + limit_s
+        while (count := self.heard().get(kind, 0)) < frames:
+            assert time.monotonic() < deadline, f"{count} of {frames} frames {kind}:\n{self}"
+            assert not self.over(), f"over with {count} of {frames} frames {kind}:\n{self}"
+            time.sleep(0.1)
+        return self
+
     def dtmf(self, digits: str) -> None:
         """Presses keys (RFC 4733)."""
         self._command(f"dtmf {digits}")
+
+    def hang_up(self) -> Self:
+        """Ends the talk now, whatever its time was to be."""
+        self._command("hang-up")
+        return self
+
+    def refer(self, target: str, replaces: Running | None = None) -> Self:
+        """Transfers the talk (key `refers`) to a SIP address, blindly or to the answered call of `replaces`."""
+        extra = ""
+        if replaces is not None:
+            answered = replaces.until(200)
+            local, remote = (answered.headers(name)[0].rpartition("tag=")[2] for name in ("From", "To"))
+            call_id = answered.headers("Call-ID")[0].replace("@", "%40")
+            extra = f"?Replaces={call_id}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
+        self._command(f"refer sip:{target}{extra}")
+        return self
 
     def stop(self) -> None:
         """Ends SIPp, as when the phone is switched off."""
@@ -220,20 +267,31 @@ class Running:
 class Phones:
     """The phones of one container."""
 
+    # When those registered that still are, all containers together.
+    _bound: ClassVar[dict[Phone, float]] = {}
+
+    @classmethod
+    def forget(cls) -> None:
+        """The edge may have lost who registered a moment ago."""
+        cls._bound.clear()
+
     def __init__(self, container: str = "dialplane-phones-1", target: str = f"{EDGE}:5060") -> None:
         self.container, self.target = container, target
 
-    def start(
+    def start(self, scenario: str, phone: Phone, *, limit_s: float = 30.0, **keys: Any) -> Running:
+        """Starts a scenario of that phone; returns once SIPp listens (or has ended). `keys` go into the scenario."""
+        return Running(self._begin(scenario, phone, limit_s=limit_s, **keys), limit_s)
+
+    def _begin(
         self,
         scenario: str,
         phone: Phone,
         *,
         target: str | None = None,
-        limit_s: float = 30.0,
+        limit_s: float,
         arguments: Sequence[str] = (),
         **keys: Any,
-    ) -> Running:
-        """Starts a scenario of that phone; returns once SIPp listens (or has ended). `keys` go into the scenario."""
+    ) -> subprocess.Popen[bytes]:
         password = keys.pop("password", phone.password)
         host, _, port = (target or self.target).partition(":")
         edge = f"{host}:{TLS_PORT}" if phone.transport == "tls" else f"{host}:{port}"
@@ -253,7 +311,7 @@ class Phones:
                     password or "none",
                 ),
                 # A NOTIFY that comes while another one is being answered comes again; it is no reason to hang up.
-                *(("-default_behaviors", "all,-abortunexp") if keys.get("refer") else ()),
+                *(("-default_behaviors", "all,-abortunexp") if keys.get("refers") else ()),
                 *("-timeout", f"{limit_s:.0f}s", "-recv_timeout", f"{limit_s * 1000:.0f}"),
                 *arguments,
             ],
@@ -268,7 +326,15 @@ class Phones:
         assert process.stdin
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()
-        return Running(process, limit_s)
+        return process
+
+    def together(
+        self, scenario: str, *phones: Phone, limit_s: float = 30.0, **keys: Any
+    ) -> Iterator[Running]:
+        """Starts that scenario of several phones at once; each as `start` gives it."""
+        begun = [self._begin(scenario, phone, limit_s=limit_s, **keys) for phone in phones]
+        for process in begun:
+            yield Running(process, limit_s)
 
     def run(self, scenario: str, phone: Phone, **keys: Any) -> Leg:
         """Starts a scenario and waits for its end."""
@@ -276,15 +342,27 @@ class Phones:
 
     def register(self, phone: Phone, **keys: Any) -> Leg:
         """Registers the phone (REGISTER, challenge, REGISTER), from the port at which it will be called."""
-        return self.run("register", phone, limit_s=10, **keys)
+        self._bound.pop(phone, None)
+        leg = self.run("register", phone, limit_s=10, **keys)
+        if leg.ok and not keys:
+            self._bound[phone] = time.monotonic()
+        return leg
+
+    def registered(self, *phones: Phone) -> None:
+        """These phones are registered, for two minutes at least: who has done so a moment ago does not again."""
+        late = time.monotonic() - 150
+        wanted = [phone for phone in phones if self._bound.get(phone, late) <= late]
+        for phone, running in zip(wanted, self.together("register", *wanted, limit_s=10), strict=True):
+            leg = running.wait()
+            assert leg.ok, leg
+            self._bound[phone] = time.monotonic()
 
     @contextmanager
     def answering(self, *phones: Phone, **keys: Any) -> Iterator[list[Running]]:
         """Phones that take a call as the `answer` scenario says; switched off at the end."""
         running: list[Running] = []
         try:
-            for phone in phones:
-                running.append(self.start("answer", phone, **keys))
+            running.extend(self.together("answer", *phones, **keys))
             yield running
         finally:
             for one in running:

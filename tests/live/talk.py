@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.live import stack
-from tests.live.phones import Leg, Message, Phone
+from tests.live.phones import Leg, Message, Phone, Running
 
 A_SECOND = 35  # of the 50 frames of a second: what must arrive at least
 NODES = {"10.213.0.21": "media1", "10.213.0.22": "media2"}
@@ -18,6 +20,37 @@ def both_hear(one: tuple[Leg, Phone], other: tuple[Leg, Phone], frames: int = A_
     """Sound arrived both ways."""
     assert one[0].hears(other[1]) >= frames, f"{one[1].user} did not hear {other[1].user}:\n{one[0]}"
     assert other[0].hears(one[1]) >= frames, f"{other[1].user} did not hear {one[1].user}:\n{other[0]}"
+
+
+Talker = tuple[Running, Phone]
+
+
+def hear_each_other(*pairs: tuple[Talker, Talker]) -> None:
+    """From now on sound arrives both ways in every pair; what they heard before does not count."""
+
+    def all_heard() -> list[tuple[Talker, Phone, int]]:
+        return [
+            (who, whom[1], who[0].heard().get(str(whom[1].voice), 0))
+            for one, other in pairs
+            for who, whom in ((one, other), (other, one))
+        ]
+
+    before = all_heard()
+    time.sleep(1.0)
+    for ((running, phone), whom, now), (_, _, then) in zip(all_heard(), before, strict=True):
+        assert now - then >= A_SECOND, (
+            f"{phone.user} did not hear {whom.user}: {now - then} frames\n{running}"
+        )
+
+
+def hears_music(who: Running, whom: Phone) -> None:
+    """`whom` holds the call: `who` hears music and nothing of `whom`."""
+    time.sleep(0.3)  # what was under way
+    before = who.heard()
+    time.sleep(0.8)
+    after = who.heard()
+    assert after.get("other", 0) - before.get("other", 0) >= A_SECOND / 2, (before, after)
+    assert after.get(str(whom.voice), 0) == before.get(str(whom.voice), 0), (before, after)
 
 
 def records(since: str, count: int, limit_s: float = 15) -> list[dict[str, object]]:

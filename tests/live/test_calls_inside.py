@@ -10,15 +10,13 @@ import pytest
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, DESK1, LOBBY
 from tests.live.phones import Phones
-from tests.live.talk import A_SECOND, both_hear, record, went_well
+from tests.live.talk import both_hear, hear_each_other, hears_music, record, went_well
 
 
 @pytest.fixture(autouse=True)
 def registered(phones: Phones) -> None:
     """All phones of acme are registered."""
-    for phone in (DESK1, APP1, BOB, CAROL, LOBBY):
-        leg = phones.register(phone)
-        assert leg.ok, leg
+    phones.registered(DESK1, APP1, BOB, CAROL, LOBBY)
 
 
 def test_straight_to_the_one_device(phones: Phones) -> None:
@@ -78,53 +76,57 @@ def test_the_called_hangs_up(phones: Phones) -> None:
 
 
 def test_hold_and_resume(phones: Phones) -> None:
-    with phones.answering(BOB) as [callee]:
-        desk = phones.run("call", DESK1, to="102", hold=700, talk_ms=1500)
-        called = callee.wait()
-    went_well(desk, called)
-    both_hear((desk, DESK1), (called, BOB))
+    with (
+        phones.answering(BOB) as [callee],
+        phones.start("call", DESK1, to="102", hold=1500, talk_ms=9000) as desk,
+    ):
+        desk.until(200, times=2)
+        hears_music(callee, DESK1)
+        desk.until(200, times=3)
+        hear_each_other(((desk, DESK1), (callee, BOB)))
+        went_well(desk.hang_up().wait(), callee.wait())
+
+
+def test_the_called_holds_and_resumes(phones: Phones) -> None:
+    """Hold from the other side: the one who was called puts the caller on hold."""
+    with (
+        phones.answering(BOB, ending="bye", hold=1500, talk_ms=9000) as [callee],
+        phones.start("call", DESK1, to="102", ending="wait") as desk,
+    ):
+        callee.until(200)
+        hears_music(desk, BOB)
+        callee.until(200, times=2)
+        hear_each_other(((desk, DESK1), (callee, BOB)))
+        went_well(callee.hang_up().wait(), desk.wait())
 
 
 def test_blind_transfer(phones: Phones) -> None:
     with (
-        phones.answering(BOB, ending="wait") as [callee],
-        phones.answering(LOBBY, ending="bye", talk_ms=2000) as [lobby],
+        phones.answering(BOB) as [callee],
+        phones.answering(LOBBY) as [lobby],
+        phones.start("call", DESK1, to="102", refers=True, talk_ms=9000) as desk,
     ):
-        desk = phones.run("call", DESK1, to="102", refer="103", talk_ms=700)
-        there, first = lobby.wait(), callee.wait()
-    assert desk.ok, desk
-    went_well(there, first)
-    both_hear((first, BOB), (there, LOBBY))
+        desk.until(200)
+        desk.refer("103@acme.example")
+        lobby.until("ACK")
+        hear_each_other(((callee, BOB), (lobby, LOBBY)))
+        went_well(lobby.hang_up().wait(), callee.wait(), desk.wait())
 
 
 def test_attended_transfer(phones: Phones) -> None:
     """Alice's desk phone asks Carol on one line, talks to Bob on the other, and joins the two."""
     with (
-        phones.answering(CAROL, ending="bye", talk_ms=5000) as [carol],
+        phones.answering(CAROL) as [carol],
         phones.answering(BOB) as [callee],
         phones.start("call", replace(DESK1, port=5131), to="104", ending="wait") as consultation,
     ):
-        answered = consultation.until(200)
-        local, remote = (answered.headers(name)[0].rpartition("tag=")[2] for name in ("From", "To"))
-        replaces = (
-            f"{answered.headers('Call-ID')[0].replace('@', '%40')}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
-        )
-        desk = phones.run("call", DESK1, to="102", refer="104", replaces=replaces, talk_ms=700)
-        there, first = carol.wait(), callee.wait()
-    assert desk.ok, desk
-    went_well(there, first)
-    both_hear((first, BOB), (there, CAROL))
-
-
-def test_the_called_holds_and_resumes(phones: Phones) -> None:
-    """Hold from the other side: the one who was called puts the caller on hold."""
-    with phones.answering(BOB, ending="bye", hold=900, talk_ms=1000) as [callee]:
-        desk = phones.run("call", DESK1, to="102", ending="wait")
-        called = callee.wait()
-    went_well(desk, called)
-    both_hear((desk, DESK1), (called, BOB))
-    # While it is held, the caller hears the hold music of the node and not Bob.
-    assert desk.heard.get("other", 0) > 10, desk
+        consultation.until(200)
+        with phones.start("call", DESK1, to="102", refers=True, talk_ms=9000) as desk:
+            desk.until(200)
+            desk.refer("104@acme.example", replaces=consultation)
+            went_well(consultation.wait(), desk.wait())
+        hear_each_other(((callee, BOB), (carol, CAROL)))
+        went_well(carol.hang_up().wait(), callee.wait())
 
 
 def test_by_tls_to_a_phone_on_udp(phones: Phones) -> None:
@@ -139,28 +141,24 @@ def test_by_tls_to_a_phone_on_udp(phones: Phones) -> None:
 
 
 def test_nobody_answers_then_the_message_is_played_back(phones: Phones) -> None:
-    """Bob does not answer: Alice's phone leaves its voice, Bob dials *98 and hears it."""
-    with phones.answering(BOB, ending="cancelled", limit_s=60) as [callee]:
-        with phones.start("call", DESK1, to="102", talk_ms=14000, limit_s=60) as caller:
-            caller.until(200, limit_s=25)
-            left = caller.wait()
-        assert callee.wait().ok
-    assert left.ok, left
-    assert left.heard.get("other", 0) > 50, "the greeting was heard"
-    with phones.start("call", BOB, to="*98", talk_ms=30000, limit_s=50) as listener:
-        listener.until(200)
-        for digits in ("4712#", "1"):
-            time.sleep(3)
-            listener.dtmf(digits)
-        heard = listener.wait()
-    assert heard.ok, heard
-    assert heard.hears(DESK1) >= A_SECOND, heard
-
-
-def test_echo(phones: Phones) -> None:
-    bob = phones.run("call", BOB, to="*43", talk_ms=28000, limit_s=45)  # the prompt first says what it is
-    assert bob.ok, bob
-    assert bob.hears(BOB) >= A_SECOND, bob
+    """Bob does not answer: Alice's phone leaves its voice, he dials *98 and hears it. Carol tests the echo."""
+    with phones.start("call", CAROL, to="*43", talk_ms=60000, limit_s=90) as echo:
+        with phones.answering(BOB, ending="cancelled", limit_s=60) as [callee]:
+            with phones.start("call", DESK1, to="102", talk_ms=30000, limit_s=60) as caller:
+                caller.until(200, limit_s=25)
+                caller.until_heard(None, 60).dtmf("#")  # enough of the greeting
+                time.sleep(3.5)
+                left = caller.hang_up().wait()
+            went_well(left, callee.wait())
+        with phones.start("call", BOB, to="*98", talk_ms=30000, limit_s=50) as listener:
+            listener.until(200)
+            listener.until_heard(None)
+            listener.dtmf("4712#")
+            listener.until_heard(None, 150)
+            listener.dtmf("1")
+            went_well(listener.until_heard(DESK1).hang_up().wait())
+        # The prompt first says what it is.
+        went_well(echo.until_heard(CAROL).hang_up().wait())
 
 
 def test_a_device_over_its_limit_is_busy(phones: Phones) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.live.company import APP1, BOB, DESK1
@@ -12,12 +14,15 @@ from tests.live.talk import went_well
 @pytest.fixture(autouse=True)
 def registered(phones: Phones) -> None:
     """Alice's two phones and Bob's are registered."""
-    went_well(*(phones.register(phone) for phone in (DESK1, APP1, BOB)))
+    phones.registered(DESK1, APP1, BOB)
 
 
 def test_a_message_lights_the_lamp_of_every_phone_of_its_owner(phones: Phones) -> None:
     with phones.start("notified", DESK1) as desk, phones.start("notified", APP1) as app:
-        left = phones.run("call", BOB, to="*101", talk_ms=17000)
+        with phones.start("call", BOB, to="*101", talk_ms=17000) as caller:
+            caller.until_heard(None, 35).dtmf("#")  # enough of the greeting
+            time.sleep(3.5)
+            left = caller.hang_up().wait()
         told = [desk.wait(), app.wait()]
     went_well(left, *told)
     for leg in told:

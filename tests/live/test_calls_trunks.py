@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 import pytest
 
 from tests.live import stack
-from tests.live.company import APP1, BOB, CAROL, CARRIER, DESK1
+from tests.live.company import APP1, BOB, CAROL, CARRIER, DESK1, SIGNED
 from tests.live.phones import Phones
 from tests.live.talk import both_hear, record, records, went_well
+
+
+def md5(*parts: str) -> str:
+    """As a digest puts them together (RFC 7616)."""
+    return hashlib.md5(":".join(parts).encode()).hexdigest()
 
 
 @pytest.fixture(autouse=True)
 def registered(phones: Phones) -> None:
     """Acme's phones are registered."""
-    for phone in (DESK1, APP1, BOB, CAROL):
-        leg = phones.register(phone)
-        assert leg.ok, leg
+    phones.registered(DESK1, APP1, BOB, CAROL)
 
 
 def test_from_a_carrier_to_the_devices_of_a_number(phones: Phones, carrier_a: Phones) -> None:
@@ -53,22 +59,55 @@ def test_a_carrier_that_refuses_is_followed_by_the_next(
     phones: Phones, carrier_a: Phones, carrier_b: Phones
 ) -> None:
     since = stack.now()
-    with carrier_a.answering(CARRIER, answer=503) as [first], carrier_b.answering(CARRIER) as [second]:
+    with (
+        carrier_a.answering(CARRIER, answer=503) as [first],
+        carrier_b.answering(CARRIER, challenge=407, realm=SIGNED["realm"]) as [second],
+    ):
         bob = phones.run("call", BOB, to="0891234567", talk_ms=1500, limit_s=20)
         refused, called = first.wait(), second.wait()
     went_well(bob, refused, called)
     both_hear((bob, BOB), (called, CARRIER))
-    invite = next(message for message in called.received if message.method == "INVITE")
-    assert invite.start.split()[1].startswith("sip:49891234567@"), "carrier-b writes numbers as digits"
+    asked, invite = (message for message in called.received if message.method == "INVITE")
+    assert asked.start.split()[1].startswith("sip:49891234567@"), "carrier-b writes numbers as digits"
+    assert not asked.headers("Proxy-Authorization"), asked.text
+    [digest] = invite.headers("Proxy-Authorization")
+    given = dict(re.findall(r'(\w+)="?([^",]+)', digest))
+    assert (given["username"], given["realm"]) == (SIGNED["login"], SIGNED["realm"])
+    ha1 = md5(SIGNED["login"], SIGNED["realm"], SIGNED["secret"])
+    assert given["response"] == md5(
+        ha1, given["nonce"], given["nc"], given["cnonce"], given["qop"], md5("INVITE", given["uri"])
+    )
     written = record(since)
     assert written["trunk"] == "carrier-b"
 
 
 def test_a_carrier_that_is_silent_is_followed_by_the_next(phones: Phones, carrier_b: Phones) -> None:
     """Nobody listens at carrier-a at all."""
-    with carrier_b.answering(CARRIER) as [second]:
-        bob = phones.run("call", BOB, to="0891234567", talk_ms=1000, limit_s=25)
-        went_well(bob, second.wait())
+    with carrier_b.answering(CARRIER, challenge=401, **SIGNED) as [second]:
+        bob = phones.run("call", BOB, to="0891234567", talk_ms=300, limit_s=25)
+        called = second.wait()
+    went_well(bob, called)
+    asked, signed = (message for message in called.received if message.method == "INVITE")
+    assert not asked.headers("Authorization"), asked.text
+    [digest] = signed.headers("Authorization")
+    assert f'username="{SIGNED["login"]}"' in digest
+    assert f'realm="{SIGNED["realm"]}"' in digest
+
+
+def test_a_carrier_that_does_not_know_the_password_is_followed_by_the_next(
+    phones: Phones, carrier_a: Phones, carrier_b: Phones
+) -> None:
+    """Calls to the United Kingdom leave by carrier-b first. It is asked once more, not for ever."""
+    since = stack.now()
+    with (
+        carrier_b.answering(CARRIER, challenge=401, **SIGNED | {"secret": "another"}) as [first],
+        carrier_a.answering(CARRIER) as [second],
+    ):
+        desk = phones.run("call", DESK1, to="00442071234567", talk_ms=300, limit_s=20)
+        refused, called = first.wait(), second.wait()
+    went_well(desk, refused, called)
+    assert [message.status for message in refused.messages if message.sent] == [401, 403], refused
+    assert record(since)["trunk"] == "carrier-a"
 
 
 def test_not_allowed_to_call_abroad(phones: Phones, carrier_b: Phones) -> None:

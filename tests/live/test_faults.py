@@ -14,16 +14,16 @@ import pytest
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, CARRIER, DAVE, DESK1, ERIN, LOBBY
 from tests.live.phones import EDGE, Phones
-from tests.live.talk import both_hear, node_of, records, went_well
+from tests.live.talk import both_hear, hear_each_other, node_of, records, went_well
+from tests.live.test_change import apply, on_media, set_ring_time
 
-PYTHON = ("edge1", "media1", "media2")
 SUPERVISOR = ("supervisorctl", "-c", "/run/supervisord.conf")
 
 
 @pytest.fixture(autouse=True)
 def registered(phones: Phones) -> None:
     """All phones are registered."""
-    went_well(*(phones.register(phone) for phone in (DESK1, APP1, BOB, CAROL, LOBBY, DAVE, ERIN)))
+    phones.registered(DESK1, APP1, BOB, CAROL, LOBBY, DAVE, ERIN)
 
 
 @contextmanager
@@ -94,50 +94,72 @@ def test_an_edge_that_restarts_keeps_calls_and_registrations(phones: Phones, how
     """Sound goes on, the BYE passes, and a phone that did not register again still rings."""
     since = stack.now()
     with phones.answering(BOB, limit_s=60) as [callee]:
-        desk = phones.start("call", DESK1, to="102", talk_ms=25000, limit_s=60)
+        desk = phones.start("call", DESK1, to="102", talk_ms=50000, limit_s=60)
         desk.until(200)
         with down("edge1"):
             stack.compose(how, *(("--timeout", "3") if how == "restart" else ()), "edge1")
-        leg, called = desk.wait(), callee.wait()
-    went_well(leg, called)
-    both_hear((leg, DESK1), (called, BOB), frames=1000)
+            hear_each_other(((desk, DESK1), (callee, BOB)))
+        hear_each_other(((desk, DESK1), (callee, BOB)))
+        went_well(desk.hang_up().wait(), callee.wait())
     with phones.answering(BOB) as [again]:
         went_well(phones.run("call", DESK1, to="102", talk_ms=300), again.wait())
     assert records(since, 2, limit_s=20)[0]["cause"] == 16
 
 
-def test_with_postgresql_and_all_of_python_away_the_telephones_work(
-    phones: Phones, carrier_a: Phones
-) -> None:
-    """Straight, through a node, 112, and voicemail; then every record arrives."""
+def test_a_minute_without_postgresql_and_at_first_all_of_python(phones: Phones, carrier_a: Phones) -> None:
+    """Straight, through a node, 112, and voicemail; a talk all the time. A change says that it cannot be published,
+    agents start without the database. Then every record arrives, and the change is live."""
     since = stack.now()
-    for node in PYTHON:
-        assert stack.execute(node, *SUPERVISOR, "stop", "agent").exit == 0
-    stack.compose("stop", "--timeout", "5", "controller", "postgres")
+    set_ring_time(38)
     try:
-        with phones.answering(LOBBY) as [lobby]:
-            went_well(phones.run("call", BOB, to="103", talk_ms=300), lobby.wait())
-        with phones.answering(BOB) as [callee]:
-            desk = phones.run("call", DESK1, to="102", talk_ms=1500)
-            called = callee.wait()
-        went_well(desk, called, phones.register(CAROL))
-        both_hear((desk, DESK1), (called, BOB))
-        with carrier_a.answering(CARRIER) as [far]:
-            went_well(phones.run("call", BOB, to="112", talk_ms=300), far.wait())
-        left = phones.run("call", DESK1, to="*101", talk_ms=17000)
-        went_well(left)
-        assert left.heard.get("other", 0) > 50, "the greeting was heard"
+        with phones.answering(DAVE, limit_s=120) as [dave]:
+            erin = phones.start("call", ERIN, to="201", talk_ms=110000, limit_s=120)
+            erin.until(200)
+            python("stop")
+            stack.compose("stop", "--timeout", "5", "controller", "postgres")
+            gone = time.monotonic()
+            try:
+                with phones.answering(LOBBY) as [lobby]:
+                    went_well(phones.run("call", BOB, to="103", talk_ms=300), lobby.wait())
+                with phones.answering(BOB) as [callee]:
+                    desk = phones.run("call", DESK1, to="102", talk_ms=1500)
+                    called = callee.wait()
+                went_well(desk, called, phones.register(CAROL))
+                both_hear((desk, DESK1), (called, BOB))
+                with carrier_a.answering(CARRIER) as [far]:
+                    went_well(phones.run("call", BOB, to="112", talk_ms=300), far.wait())
+                with phones.start("call", DESK1, to="*101", talk_ms=17000) as left:
+                    went_well(left.until_heard(None, 50).hang_up().wait())
+                python("start")
+                refused = apply(expect=1)
+                assert "PostgreSQL at postgres" in refused.err, refused
+                hear_each_other(((erin, ERIN), (dave, DAVE)))
+                time.sleep(max(0.0, 60 - (time.monotonic() - gone)))
+                with phones.answering(CAROL) as [carol]:
+                    went_well(phones.run("call", APP1, to="104", talk_ms=300), carol.wait())
+                hear_each_other(((erin, ERIN), (dave, DAVE)))
+            finally:
+                stack.compose("start", "postgres")
+                stack.until(lambda: stack.healthy("postgres"), "PostgreSQL is back", limit_s=40)
+                stack.compose("start", "controller")
+            apply()
+            assert all(",38," in on_media(node) for node in ("media1", "media2"))
+            went_well(erin.hang_up().wait(), dave.wait())
     finally:
-        stack.compose("start", "postgres")
-        stack.until(lambda: stack.healthy("postgres"), "PostgreSQL is back", limit_s=40)
-        stack.compose("start", "controller")
-        for node in PYTHON:
-            assert stack.execute(node, *SUPERVISOR, "start", "agent").exit == 0
-    dialled = [row["called"] for row in records(since, 4, limit_s=30)]
-    assert dialled == ["103", "102", "112", "*101"]
+        set_ring_time(20)
+    dialled = [row["called"] for row in records(since, 6, limit_s=30)]
+    assert dialled == ["201", "103", "102", "112", "*101", "104"]
+    apply()
     stack.until(
         lambda: stack.dialplane("verify", expect=None).exit == 0, "all is in sync", limit_s=30, pause_s=1
     )
+
+
+def python(word: str) -> None:
+    """Stops or starts the processes of dialplane on every node."""
+    for node, processes in (("edge1", ["agent"]), ("media1", ["agent", "agi"]), ("media2", ["agent", "agi"])):
+        done = stack.execute(node, *SUPERVISOR, word, *processes)
+        assert done.exit == 0, done
 
 
 def test_garbage_at_the_edge_costs_no_call(phones: Phones) -> None:

@@ -12,18 +12,27 @@ from tests.live import stack
 from tests.live.company import BOB, DESK1
 from tests.live.phones import Phones
 from tests.live.talk import both_hear, node_of, records, went_well
-from tests.live.test_change import apply, newest, on_media, ring_time, rpc, set_ring_time, signalled, states
+from tests.live.test_change import (
+    apply,
+    newest,
+    on_edge,
+    on_media,
+    ring_time,
+    rpc,
+    set_call_limit,
+    set_ring_time,
+    signalled,
+    states,
+)
 
 __all__ = ["ring_time"]  # a fixture, for every test
 AGENT, KAMAILIO, ASTERISK, POSTGRESQL = "*dialplane agent run*", "kamailio *", "asterisk *", "*postgres[: ]*"
 
 
 @pytest.fixture(autouse=True)
-def registered(ring_time: None, phones: Phones) -> Iterator[None]:
+def registered(ring_time: None, phones: Phones) -> None:
     """The two phones of these tests are registered; the rows are as they were, and live, after each."""
-    went_well(phones.register(DESK1), phones.register(BOB))
-    yield
-    set_call_limit(20)
+    phones.registered(DESK1, BOB)
 
 
 def test_an_agent_that_stands_still_is_waited_for_and_goes_on(phones: Phones) -> None:
@@ -72,10 +81,6 @@ def test_an_agent_that_stops_in_the_middle_of_an_apply_calls_nothing_live(delay_
     assert f",{44 + delay_ms}," in on_media("media1")
 
 
-def set_call_limit(calls: int) -> None:
-    stack.sql(f"UPDATE accounts SET call_limit = {calls} WHERE name = 'acme'")
-
-
 def test_a_kamailio_that_stands_still_is_said_and_calls_go_on_after(phones: Phones) -> None:
     """Sound does not need it; what was signalled meanwhile is answered when it goes on."""
     since = stack.now()
@@ -98,7 +103,7 @@ def test_a_kamailio_that_stands_still_is_said_and_calls_go_on_after(phones: Phon
         lambda: states()["edge1"]["revision"] == number, "the edge has what was published", limit_s=10
     )
     assert not states()["edge1"]["last_error"]
-    assert "limit=21" in rpc("htable.get", "account", "acme").out
+    assert "limit=21" in on_edge()
     with phones.answering(BOB) as [callee]:
         went_well(phones.run("call", DESK1, to="102", talk_ms=300), callee.wait())
     assert [row["cause"] for row in records(since, 2)] == [16, 16]

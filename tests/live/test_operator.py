@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,13 +15,13 @@ import pytest
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, CARRIER, DAVE, DESK1, ERIN, EVERYONE, LOBBY
 from tests.live.phones import Phone, Phones
-from tests.live.talk import both_hear, record, records, went_well
+from tests.live.talk import both_hear, hear_each_other, record, records, went_well
 
 
 @pytest.fixture(autouse=True)
 def registered(phones: Phones) -> None:
     """All phones are registered."""
-    went_well(*(phones.register(phone) for phone in EVERYONE))
+    phones.registered(*EVERYONE)
 
 
 def live() -> list[dict[str, Any]]:
@@ -113,6 +114,33 @@ def test_a_call_placed_for_a_user_rings_all_devices(phones: Phones) -> None:
         app.over()
         assert not app.received("INVITE")
     assert record(since)["caller"] == "desk1@acme.example"
+
+
+@pytest.mark.parametrize("asks_first", [False, True], ids=["blind", "attended"])
+def test_a_call_that_was_placed_is_transferred_from_the_telephone(phones: Phones, asks_first: bool) -> None:
+    """Click to call: Alice talks to Bob, then Bob to Carol. One record; another one of the question before."""
+    since = stack.now()
+    with (
+        phones.answering(DESK1, refers=True) as [desk],
+        phones.answering(BOB, CAROL) as [bob, carol],
+    ):
+        stack.dialplane("call", "originate", "desk1@acme.example", "102")
+        bob.until("ACK")
+        hear_each_other(((desk, DESK1), (bob, BOB)))
+        if asks_first:
+            with phones.start("call", replace(DESK1, port=5131), to="104", ending="wait") as question:
+                question.until(200)
+                desk.refer("104@acme.example", replaces=question)
+                went_well(question.wait(), desk.wait())
+        else:
+            desk.refer("104@acme.example")
+            carol.until("ACK")
+            went_well(desk.wait())
+        hear_each_other(((bob, BOB), (carol, CAROL)))
+        went_well(carol.hang_up().wait(), bob.wait())
+    placed, *others = records(since, 1 + asks_first)
+    assert (placed["caller"], placed["called"], placed["cause"]) == ("desk1@acme.example", "102", 16)
+    assert [one["called"] for one in others] == ["104"] * asks_first
 
 
 # Who calls what; by a trunk: its name instead of a phone.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from controller.queues.store import LEASE_S
 from tests.live import stack
-from tests.live.company import BOB, CAROL, DESK1, LOBBY
-from tests.live.phones import Phones, Running
-from tests.live.talk import both_hear, record, records, went_well
+from tests.live.company import APP1, BOB, CAROL, DESK1, LOBBY
+from tests.live.phones import Phone, Phones, Running
+from tests.live.talk import hear_each_other, records, went_well
 from tests.live.test_decisions import AGI, publish
 from tests.live.test_faults import down
 from tests.live.test_frozen import preferred
@@ -45,7 +48,7 @@ def desk(company: None) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nobody_waits(desk: None, phones: Phones) -> Iterator[None]:
     """Everybody is registered; the members pause."""
-    went_well(*(phones.register(phone) for phone in (DESK1, BOB, CAROL, LOBBY)))
+    phones.registered(DESK1, BOB, CAROL, LOBBY)
     for member in ("bob", "carol"):
         stack.dialplane("queue", "pause", f"{member}@acme", "--reason", "test")
     yield
@@ -72,94 +75,195 @@ def waits(*states: str) -> list[dict[str, Any]]:
 def two_wait(phones: Phones) -> Iterator[tuple[Running, Running]]:
     """Alice on one node, then the lobby on the other."""
     with preferred("media1"):
-        first = phones.start("call", DESK1, to=QUEUE, talk_ms=30000, limit_s=60)
+        first = phones.start("call", DESK1, to=QUEUE, talk_ms=80000, limit_s=90)
         waits("waiting")
     with preferred("media2"):
-        second = phones.start("call", LOBBY, to=QUEUE, talk_ms=30000, limit_s=60)
+        second = phones.start("call", LOBBY, to=QUEUE, talk_ms=80000, limit_s=90)
         assert [one["node"] for one in waits("waiting", "waiting")] == ["media1", "media2"]
     with first, second:
         yield first, second
 
 
 def test_callers_of_two_nodes_stand_in_one_line(phones: Phones) -> None:
+    """Bob ends his pause, Carol logs in: that very moment they are offered the first who waits."""
     since = stack.now()
+    stack.dialplane("queue", "remove", "carol@acme")
+    unpause("carol")
     with two_wait(phones) as (alice, lobby), phones.answering(BOB, CAROL, limit_s=60) as [bob, carol]:
         shown = stack.dialplane("queue", "show", "desk@acme").out
         assert "media1" in shown, shown
         assert "media2" in shown, shown
         unpause("bob")
         waits("talking", "waiting")
-        unpause("carol")
+        stack.dialplane("queue", "add", "carol@acme")
         waits("talking", "talking")
-        legs = [alice.wait(), bob.wait(), lobby.wait(), carol.wait()]
+        hear_each_other(((alice, DESK1), (bob, BOB)), ((lobby, LOBBY), (carol, CAROL)))
+        legs = [alice.hang_up().wait(), bob.wait(), lobby.hang_up().wait(), carol.wait()]
     went_well(*legs)
-    both_hear((legs[0], DESK1), (legs[1], BOB))
-    both_hear((legs[2], LOBBY), (legs[3], CAROL))
     assert all(leg.heard.get("other", 0) > 20 for leg in (legs[0], legs[2])), "music while they waited"
-    query = f"""SELECT extract(epoch FROM o.at - u.at) * 1000 AS ms FROM control.queue_events AS o
-                  JOIN control.queue_events AS u ON u.member = o.member AND u.event = 'unpaused' AND u.at >= '{since}'
-                       AND u.queue = o.queue
-                 WHERE o.event = 'offered' AND o.at >= '{since}'"""
-    took_ms = [float(row["ms"]) for row in stack.documents(query)]
-    print(f"from the end of a pause to the offer: {', '.join(f'{one:.0f} ms' for one in took_ms)}")
-    assert len(took_ms) == 2
-    assert max(took_ms) < 1000
+    query = f"""SELECT u.event, extract(epoch FROM o.at - u.at) * 1000 AS ms FROM control.queue_events AS o
+                  JOIN control.queue_events AS u ON u.member = o.member AND u.queue = o.queue AND u.at >= '{since}'
+                       AND u.event = CASE o.member WHEN 'bob' THEN 'unpaused' ELSE 'logged_in' END
+                 WHERE o.event = 'offered' AND o.at >= '{since}' ORDER BY o.at"""
+    took = [(row["event"], float(row["ms"])) for row in stack.documents(query)]
+    print(f"until the offer: {', '.join(f'{event} {ms:.0f} ms' for event, ms in took)}")
+    assert [event for event, _ in took] == ["unpaused", "logged_in"]
+    # The figure, 100 ms, is that of a machine that does nothing else (tests/bench).
+    assert max(ms for _, ms in took) < 300, took
     outcomes = stack.documents(f"SELECT outcome FROM control.queue_callers WHERE joined_at >= '{since}'")
     assert [one["outcome"] for one in outcomes] == ["answered", "answered"]
     assert {row["called"] for row in records(since, 2)} == {QUEUE}
 
 
-def test_a_killed_process_costs_nobody_the_place(phones: Phones) -> None:
+def kill_processes() -> None:
+    """Those that decide for queues, and the controller."""
+    for node in ("media1", "media2"):
+        stack.signal(node, "KILL", AGI)
+    stack.signal("controller", "KILL", "*dialplane controller run*")
+
+
+def test_killed_processes_cost_nobody_the_place(phones: Phones) -> None:
+    """While two wait, and again while a member's telephone rings for the first: it rings on, and who takes it talks."""
     since = stack.now()
-    with two_wait(phones) as (alice, lobby), phones.answering(BOB, limit_s=60) as [bob]:
+    with two_wait(phones) as (alice, lobby), phones.answering(BOB, ring_ms=3000, limit_s=60) as [bob]:
         before = [one["id"] for one in waits("waiting", "waiting")]
-        for node in ("media1", "media2"):
-            stack.signal(node, "KILL", AGI)
+        kill_processes()
         unpause("bob")
-        after = waits("talking", "waiting")
-        assert [one["id"] for one in after] == before
-        lobby.stop()
-        legs = [alice.wait(), bob.wait()]
-    went_well(*legs)
-    both_hear((legs[0], DESK1), (legs[1], BOB))
-    events = stack.documents(f"SELECT event FROM control.queue_events WHERE at >= '{since}'")
-    assert "lost" not in [one["event"] for one in events]
+        bob.until("INVITE", limit_s=30)
+        assert [one["id"] for one in waits("ringing", "waiting")] == before
+        kill_processes()
+        bob.until("ACK")
+        assert [one["id"] for one in waits("talking", "waiting")] == before
+        hear_each_other(((alice, DESK1), (bob, BOB)))
+        # Who waits is served by the processes that came after.
+        went_well(alice.hang_up().wait(), bob.wait())
+        with phones.answering(BOB) as [again]:
+            [talks] = waits("talking")
+            assert talks["id"] == before[1]
+            hear_each_other(((lobby, LOBBY), (again, BOB)))
+            went_well(lobby.hang_up().wait(), again.wait())
+    events = [
+        one["event"]
+        for one in stack.documents(
+            f"SELECT event FROM control.queue_events WHERE at >= '{since}' ORDER BY id"
+        )
+    ]
+    assert "lost" not in events, events
+    assert events.count("answered") == 2, events
 
 
-def test_who_was_on_a_killed_node_calls_again_and_has_the_old_place(phones: Phones) -> None:
-    with two_wait(phones) as (alice, lobby), phones.answering(BOB, limit_s=90) as [bob]:
-        before = [one["id"] for one in waits("waiting", "waiting")]
+def test_a_member_passes_a_caller_on(phones: Phones) -> None:
+    """Bob asks Carol first (attended transfer). Then nobody of the queue has that caller any more."""
+    since = stack.now()
+    with (
+        preferred("media1"),
+        phones.start("call", LOBBY, to=QUEUE, talk_ms=50000, limit_s=60) as lobby,
+        phones.answering(BOB, refers=True, limit_s=60) as [bob],
+        phones.answering(CAROL, limit_s=60) as [carol],
+    ):
+        waits("waiting")
+        unpause("bob")
+        waits("talking")
+        with phones.start("call", replace(BOB, port=5132), to="104", ending="wait") as question:
+            question.until(200)
+            bob.refer("104@acme.example", replaces=question)
+            went_well(question.wait(), bob.wait())
+        hear_each_other(((lobby, LOBBY), (carol, CAROL)))
+        stack.until(lambda: not stack.documents(_OPEN), "the queue's part is over", limit_s=5)
+        assert stack.sql("SELECT count(*) FROM control.queue_offers") == "0"
+        went_well(lobby.hang_up().wait(), carol.wait())
+    assert [row["called"] for row in records(since, 2)] == [QUEUE, "104"]
+
+
+def test_a_killed_node_costs_others_nothing_and_who_calls_again_has_the_old_place(phones: Phones) -> None:
+    """On the node one talks to Carol, and Bob's telephone rings for another. Both members are free within the lease."""
+    phones.registered(APP1)
+    with ExitStack() as all_phones:
+
+        def call(who: Phone, node: str, *states: str) -> Running:
+            with preferred(node):
+                caller = all_phones.enter_context(
+                    phones.start("call", who, to=QUEUE, talk_ms=100000, limit_s=110)
+                )
+                assert waits(*states)[-1]["node"] == node
+            return caller
+
+        def killed_ago_s() -> float:
+            return time.monotonic() - killed
+
+        desk = call(DESK1, "media1", "waiting")
+        [carol] = all_phones.enter_context(phones.answering(CAROL, limit_s=110))
+        unpause("carol")
+        carol.until("ACK")
+        app = call(APP1, "media1", "talking", "waiting")
+        lobby = call(LOBBY, "media2", "talking", "waiting", "waiting")
+        [bob] = all_phones.enter_context(
+            phones.answering(BOB, calls=2, ring_ms=2500, limit_s=110, arguments=("-m", "2"))
+        )
+        unpause("bob")
+        bob.until("INVITE")
+        _, ringing, waiting = waits("talking", "ringing", "waiting")
         with down("media1"):
             stack.compose("kill", "media1")
-            alice.stop()
-            # Its lease runs out; the other caller keeps its place and its music.
-            waits("waiting")
-            again = phones.start("call", DESK1, to=QUEUE, talk_ms=30000, limit_s=60)
-            assert [one["id"] for one in waits("waiting", "waiting")] == before
-            unpause("bob")
-            waits("talking", "waiting")
-            lobby.stop()
-            legs = [again.wait(), bob.wait()]
-    went_well(*legs)
-    both_hear((legs[0], DESK1), (legs[1], BOB))
+            killed = time.monotonic()
+            for one in (desk, app, carol):
+                one.hang_up()
+            bob.until("INVITE", times=2, limit_s=30)
+            print(f"bob rings for the other caller {killed_ago_s():.1f} s after the node was killed")
+            assert killed_ago_s() < LEASE_S + 6
+            bob.until("ACK", times=2)
+            hear_each_other(((lobby, LOBBY), (bob, BOB)))
+            assert [one["id"] for one in stack.documents(_OPEN) if one["state"] == "talking"][-1] == waiting[
+                "id"
+            ]
+            stack.until(carol.over, "carol's telephone is free", limit_s=40)
+            again = phones.start("call", APP1, to=QUEUE, talk_ms=60000, limit_s=80)
+            all_phones.enter_context(again)
+            [carol] = all_phones.enter_context(phones.answering(CAROL, limit_s=60))
+            carol.until("ACK", limit_s=30)
+            print(f"carol talks to another caller {killed_ago_s():.1f} s after the node was killed")
+            places = {one["id"]: one for one in stack.documents(_OPEN)}
+            assert places[ringing["id"]]["state"] == "talking", places
+            hear_each_other(((again, APP1), (carol, CAROL)))
+        went_well(again.hang_up().wait(), carol.wait(), lobby.hang_up().wait(), bob.wait())
 
 
-def test_without_postgresql_the_queue_goes_on_by_itself(phones: Phones) -> None:
+def test_without_postgresql_the_queue_goes_on_and_the_others_keep_their_order(phones: Phones) -> None:
+    """For 20 s members ring as they are rendered, one is there and takes a caller. Then the others, in their order."""
+    phones.registered(APP1)
     since = stack.now()
-    with phones.start("call", DESK1, to=QUEUE, talk_ms=45000, limit_s=90) as alice:
-        waits("waiting")
+    with (
+        two_wait(phones) as (alice, lobby),
+        phones.start("call", APP1, to=QUEUE, talk_ms=80000, limit_s=90) as app,
+    ):
+        callers = ((alice, DESK1), (lobby, LOBBY), (app, APP1))
+        before = dict(
+            zip((one["id"] for one in waits("waiting", "waiting", "waiting")), callers, strict=True)
+        )
         stack.compose("stop", "--timeout", "5", "controller", "postgres")
+        gone = time.monotonic()
         try:
-            with phones.answering(BOB, limit_s=90) as [bob]:
-                bob.until("INVITE", limit_s=60)
-                legs = [alice.wait(), bob.wait()]
+            with phones.answering(BOB, limit_s=60) as [bob]:
+                bob.until("ACK", limit_s=30)
+                time.sleep(0.5)
+                [taken] = [one for one in callers if one[0].heard().get(str(BOB.voice), 0) > 5]
+                hear_each_other((taken, (bob, BOB)))
+                went_well(taken[0].hang_up().wait(), bob.wait())
+            time.sleep(max(0.0, 20 - (time.monotonic() - gone)))
         finally:
             stack.compose("start", "postgres")
             stack.until(lambda: stack.healthy("postgres"), "PostgreSQL is back", limit_s=40)
             stack.compose("start", "controller")
-    went_well(*legs)
-    both_hear((legs[0], DESK1), (legs[1], BOB))
-    assert record(since)["answered_at"]
+        left = [one for one, who in before.items() if who is not taken]
+        assert [one["id"] for one in waits("waiting", "waiting")] == left
+        for place, caller in enumerate(left):
+            with phones.answering(BOB, limit_s=60) as [bob]:
+                if not place:
+                    unpause("bob")
+                bob.until("ACK", limit_s=20)
+                hear_each_other((before[caller], (bob, BOB)))
+                went_well(before[caller][0].hang_up().wait(), bob.wait())
+    assert all(row["answered_at"] for row in records(since, 3))
     stack.until(
         lambda: stack.dialplane("verify", expect=None).exit == 0, "all is in sync", limit_s=40, pause_s=1
     )

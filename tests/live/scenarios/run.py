@@ -1,8 +1,8 @@
 """One SIPp process with sound, inside the phones container: `python3 run.py < job`.
 
 The first line of stdin is the job (JSON: `scenario` XML, `arguments` of SIPp, `port`, `voice`, `limit_s`). Later
-lines are commands: `dtmf 12#`, `stop`. Stdout: `READY` once SIPp listens, `M` and a message (JSON) as it passes,
-`R` and the result (JSON) at the end.
+lines are commands: `dtmf 12#`, `heard`, `hang-up`, `refer sip:...`, `stop`. Stdout: `READY` once SIPp listens, `M` and
+a message (JSON) as it passes, `H` and what was heard so far (JSON), `R` and the result (JSON) at the end.
 
 SIPp does the signalling; this script does the sound, because counting who heard whom needs more than echo. A
 phone's voice is PCMU in which every byte is its `voice`: constant, so it stays the same over a bridge, a recorder
@@ -107,14 +107,45 @@ class Sound:
             self.events.extend((step, "0123456789*#ABCD".index(digit)) for step in range(2 * len(EVENT)))
 
 
-def obey(line: str, sipp: subprocess.Popen[bytes], sound: Sound) -> bool:
+def order(log: bytes, refer_to: str) -> bytes:
+    """An INFO inside the call of the log, as from the far end: a talking phone hangs up then, or refers.
+
+    SIPp has no other way to be told something of one call. It takes the peer's tag from every request.
+    """
+    first, *others = messages(log)
+    tags = [re.search(r"^To:.*tag=([^;\s]+)", one["text"], re.M) for one in others if not one["sent"]]
+    if not first["sent"]:
+        tags = [re.search(r"^From:.*tag=([^;\s]+)", first["text"], re.M)]
+    tag = next(found[1] for found in reversed(tags) if found)
+    call_id = re.search(r"^Call-ID:\s*(\S+)", first["text"], re.M)
+    assert call_id
+    lines = [
+        "INFO sip:order SIP/2.0",
+        "Via: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK-order",
+        f"From: <sip:order@127.0.0.1>;tag={tag}",
+        "To: <sip:phone@127.0.0.1>",
+        f"Call-ID: {call_id[1]}",
+        "CSeq: 900 INFO",
+        *([f"Refer-To: {refer_to}"] if refer_to else []),
+        "Content-Length: 0",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def obey(line: str, sipp: subprocess.Popen[bytes], sound: Sound, port: int, log: pathlib.Path) -> bool:
     """Does what a command line asks; False when it is the last one."""
     verb, _, rest = line.strip().partition(" ")
     if verb == "dtmf":
         sound.press(rest)
-        return True
-    sipp.send_signal(signal.SIGUSR1)
-    return False
+    elif verb == "heard":
+        print("H", json.dumps(dict(sound.heard)), flush=True)
+    elif verb in ("hang-up", "refer"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as teller:
+            teller.sendto(order(log.read_bytes(), rest), ("127.0.0.1", port))
+    else:
+        sipp.send_signal(signal.SIGUSR1)
+        return False
+    return True
 
 
 def main() -> None:
@@ -138,7 +169,7 @@ def main() -> None:
         for source in select.select(inputs, [], [], max(0.0, tick - time.monotonic()))[0]:
             if source is sound.socket:
                 sound.receive()
-            elif not obey(sys.stdin.readline(), sipp, sound):
+            elif not obey(sys.stdin.readline(), sipp, sound, job["port"], log):
                 inputs.remove(sys.stdin)
         now = time.monotonic()
         if now >= tick:
