@@ -65,13 +65,13 @@ def carrier_b(company: None) -> Phones:
 def nobody_left() -> Iterator[None]:
     """No SIPp of one test is heard in the next: their containers run none at the end."""
     yield
+    places, ends = ("phones", "carrier-a", "carrier-b"), time.monotonic() + 1
     with ThreadPoolExecutor(3) as pool:
-        places = ("phones", "carrier-a", "carrier-b")
-        found = [name for name, ids in zip(places, pool.map(_sipp, places), strict=True) if ids]
-    if found:
-        time.sleep(1)  # one that has just been told to stop
-        found = [name for name in found if _sipp(name, end=True)]
-    assert not found, f"SIPp still ran in {found}"
+        while found := [name for name, ids in zip(places, pool.map(_sipp, places), strict=True) if ids]:
+            if time.monotonic() > ends:
+                found = [name for name in found if _sipp(name, end=True)]
+                assert not found, f"SIPp still ran in {found}"
+            time.sleep(0.1)  # one that has just been told to stop
 
 
 def _sipp(service: str, *, end: bool = False) -> str:

@@ -107,7 +107,7 @@ def names(rang: list[Rang]) -> list[str]:
 def in_turn(rang: list[Rang], *, silent: bool = False) -> list[str]:
     """The names, if one rang after another: when that one's second was over, or (refused after 100 ms) at once."""
     print("rang", [tuple(one) for one in rang])
-    least_s, most_s = (0.95, 1.5) if silent else (0.1, 0.6)
+    least_s, most_s = (0.95, 1.8) if silent else (0.1, 0.8)
     gaps_s = [later.after_s - one.after_s for one, later in pairwise(rang)]
     assert all(least_s <= gap_s <= most_s for gap_s in gaps_s), rang
     assert rang[0].after_s < most_s, rang

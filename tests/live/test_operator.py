@@ -156,11 +156,11 @@ CASES: tuple[tuple[Phone | str, str], ...] = (
 def taken(phones: Phones, caller: Phone | str, out: dict[str, Phones]) -> Iterator[dict[str, Any]]:
     """Everybody but the caller takes calls: name -> what happens there."""
     with ExitStack() as running:
-        legs: dict[str, Any] = {}
-        for phone in EVERYONE:
-            if phone != caller:
-                name = f"{phone.user}@{phone.domain}"
-                [legs[name]] = running.enter_context(phones.answering(phone, limit_s=40))
+        others = [phone for phone in EVERYONE if phone != caller]
+        ringing = running.enter_context(phones.answering(*others, limit_s=40))
+        legs: dict[str, Any] = {
+            f"{phone.user}@{phone.domain}": one for phone, one in zip(others, ringing, strict=True)
+        }
         for name, carrier in out.items():
             if name != caller:
                 [legs[name]] = running.enter_context(carrier.answering(CARRIER, limit_s=40))
