@@ -152,7 +152,7 @@ class Running:
         assert self._process.stdout
         left = self._deadline - time.monotonic()
         ready, _, _ = select.select(
-            [self._process.stdout], [], [], max(0.1, left if limit_s is None else limit_s)
+            [self._process.stdout], [], [], max(0.0, left if limit_s is None else limit_s)
         )
         if not ready:
             raise TimeoutError(f"nothing more within {limit_s or left:.1f} s after:\n{self}")
