@@ -20,7 +20,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -149,7 +148,9 @@ def obey(line: str, sipp: subprocess.Popen[bytes], sound: Sound, port: int, log:
 
 
 def main() -> None:
-    job = json.loads(sys.stdin.readline())
+    # Unbuffered: of two commands that come together select() would never tell the second.
+    commands = open(0, "rb", buffering=0)  # noqa: SIM115
+    job = json.loads(commands.readline())
     sound = Sound(job["voice"])
     where = pathlib.Path(tempfile.mkdtemp(prefix="call-"))
     (where / "scenario.xml").write_text(job["scenario"])
@@ -162,15 +163,15 @@ def main() -> None:
     began = tick = looked = time.monotonic()
     ready, size, told = False, 0, 0
     peer: tuple[str, int] | None = None
-    inputs: list[Any] = [sound.socket, sys.stdin]
+    inputs: list[Any] = [sound.socket, commands]
     over = False
     while not over:
         over = sipp.poll() is not None
         for source in select.select(inputs, [], [], max(0.0, tick - time.monotonic()))[0]:
             if source is sound.socket:
                 sound.receive()
-            elif not obey(sys.stdin.readline(), sipp, sound, job["port"], log):
-                inputs.remove(sys.stdin)
+            elif not obey(commands.readline().decode(), sipp, sound, job["port"], log):
+                inputs.remove(commands)
         now = time.monotonic()
         if now >= tick:
             tick += FRAME_S
