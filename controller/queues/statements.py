@@ -305,7 +305,8 @@ SELECT * FROM control.queue_callers AS c
        AND seen_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
        AND NOT (state = 'talking' AND EXISTS (
                 SELECT FROM control.call_records AS r CROSS JOIN LATERAL jsonb_array_elements(r.legs) AS leg
-                 WHERE r.call_id = c.call_id AND NOT r.complete AND leg ->> 'leg' = 'out' AND leg ->> 'ended_at' IS NULL))
+                 WHERE r.call_id = c.call_id AND NOT r.complete
+                       AND leg ->> 'leg' = 'out' AND leg ->> 'ended_at' IS NULL))
     OR state = 'callback' AND joined_at < clock_timestamp() - make_interval(secs => %(callback_s)s)
  ORDER BY id FOR UPDATE SKIP LOCKED"""
 # Who called again before the loss was noticed: after the last sign of life of the lost visit, with the same number.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from controller.queues.store import LEASE_S
+from controller.queues.rows import LEASE_S
 from tests.live import stack
 from tests.live.company import APP1, BOB, CAROL, DESK1, LOBBY
 from tests.live.phones import Phone, Phones, Running
