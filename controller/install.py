@@ -1,8 +1,9 @@
 """A node's own files: where it listens, its secrets, its empty registration store. Made once, at installation.
 
 `dialplane agent install edge --address 198.51.100.1` writes below /etc/kamailio and /var/lib/kamailio;
-`dialplane agent install media --address 198.51.100.21` below /etc/asterisk. Safe to run again: secrets and
-registrations stay. Needs no database. With `--base` the fixed files of `kamailio/` or `asterisk/` come along.
+`dialplane agent install media --address 198.51.100.21` below /etc/asterisk; `dialplane agent install names ...` below
+/etc/powerdns. Safe to run again: secrets and registrations stay. Needs no database. With `--base` the fixed files of
+`kamailio/` or `asterisk/` come along.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import yaml
 
 from controller.compiler.media_local import Local, local_files
 from controller.errors import InputError
+from controller.schema.database import VARIABLE, without_password
 from controller.share import fixed_files, templates_dir
 
 
@@ -31,6 +34,16 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
     known: dict[str, Any] = yaml.safe_load((folder / "defaults.yaml").read_text())
     if unknown := sorted(set(variables) - set(known)):
         raise InputError(f"no such variable: {', '.join(unknown)}; there are: {', '.join(known)}")
+    return _rendered(folder, ("local.cfg", "tls.cfg", "default"), known | variables)
+
+
+def names_files(values: dict[str, Any]) -> dict[str, str]:
+    """File name -> content of a name server's files; `primary` empty: it is on the rows, else it transfers zones."""
+    files = ("pdns.conf", "named.conf") if values["primary"] else ("pdns.conf",)
+    return _rendered(templates_dir() / "pdns", files, values)
+
+
+def _rendered(folder: Path, files: Sequence[str], values: dict[str, Any]) -> dict[str, str]:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
@@ -39,11 +52,7 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  configuration, not HTML: the values are the operator's own
     )
-    values = known | variables
-    return {
-        name: environment.get_template(f"{name}.j2").render(values)
-        for name in ("local.cfg", "tls.cfg", "default")
-    }
+    return {name: environment.get_template(f"{name}.j2").render(values) for name in files}
 
 
 def _write(path: Path, content: str, mode: int) -> None:
@@ -83,7 +92,7 @@ _base_option = click.option(
 
 @click.group()
 def main() -> None:
-    """Make the files of this machine's edge or media node, at installation. Safe to run again."""
+    """Make the files of this machine's edge, media node or name server, at installation. Safe to run again."""
 
 
 @main.command()
@@ -176,3 +185,79 @@ def media(
     local = Local(address, kept_secret(secret_file), external_address=external_address, local_net=local_net)
     for name, content in local_files(local).items():
         _write(configuration / "dialplane-local" / name, content, 0o640)
+
+
+def _host(server: str) -> str:
+    """The address in `address`, `address:port` or `[IPv6]:port`."""
+    if server.startswith("["):
+        return server[1:].partition("]")[0]
+    return server.partition(":")[0] if server.count(":") == 1 else server
+
+
+@main.command()
+@click.option("--address", required=True, help="Where it listens; several joined with commas.")
+@click.option("--port", type=int, default=53, show_default=True, help="Where it listens, UDP and TCP.")
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar=VARIABLE,
+    help="PostgreSQL with the rows, as a member of dialplane_dns; the password stands in PGPASSFILE.",
+)
+@click.option("--secondary", "secondaries", multiple=True, help="Address that may transfer the zones.")
+@click.option("--primary", help="Instead of a database: ADDRESS[:PORT] of the server whose zones it keeps.")
+@click.option(
+    "--zone", default="dialplane.internal", show_default=True, help="With --primary: the setting zone."
+)
+@click.option("--device-zone", help="With --primary: the setting device_zone.  [default: phones.<zone>]")
+@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Connections held.")
+@click.option(
+    "--configuration", type=click.Path(path_type=Path), default=Path("/etc/powerdns"), show_default=True
+)
+@click.option(
+    "--zones",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/powerdns"),
+    show_default=True,
+    help="Where transferred zones are kept.",
+)
+@click.option("--socket-dir", default="/run/pdns", show_default=True, help="Where pdns_control finds it.")
+def names(
+    address: str,
+    port: int,
+    database: str | None,
+    secondaries: tuple[str, ...],
+    primary: str | None,
+    zone: str,
+    device_zone: str | None,
+    threads: int,
+    configuration: Path,
+    zones: Path,
+    socket_dir: str,
+) -> None:
+    """Files of a name server (PowerDNS): pdns.conf, and named.conf where it keeps zones of another.
+
+    \b
+    Examples:
+      dialplane agent install names --address 198.51.100.51 --database postgresql://dns@db.example.net/dialplane
+      dialplane agent install names --address 198.51.100.52 --primary 198.51.100.51
+    """
+    if not primary and not database:
+        raise InputError("name the rows with --database, or the server whose zones are kept with --primary")
+    files = names_files(
+        {
+            "address": address,
+            "port": port,
+            "database": "" if primary else without_password(database or ""),
+            "secondaries": secondaries,
+            "primary": primary or "",
+            "primary_host": _host(primary or ""),
+            "zone": zone,
+            "device_zone": device_zone or f"phones.{zone}",
+            "threads": threads,
+            "configuration": configuration,
+            "zones": zones,
+            "socket_dir": socket_dir,
+        }
+    )
+    for name, content in files.items():
+        _write(configuration / name, content, 0o644)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "user": "user",
     "call": "call",
     "node": "node",
+    "dns": "dns",
     "import": "rows",
     "db": "rows",
     "doctor": "doctor",

@@ -1,6 +1,6 @@
-"""Rows about what people expect around calls: conferences, parking lots, pages.
+"""Rows that few accounts have: conferences, parking lots, pages, services served elsewhere.
 
-Few accounts have any; one statement per table.
+One statement per table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 from controller.desired.decisions import step
-from controller.desired.model import Conference, Page, ParkingLot
+from controller.desired.model import Conference, Page, ParkingLot, Service
 
 
 def read(connection: Connection[Any], accounts: list[int]) -> dict[int, dict[str, tuple[Any, ...]]]:
@@ -53,5 +53,14 @@ _TABLES: dict[str, tuple[str, Callable[..., Any]]] = {
       LEFT JOIN public.groups c ON c.id = p.caller_group_id
      WHERE p.account_id = ANY (%s) ORDER BY p.account_id, p.name""",
         Page,
+    ),
+    "services": (
+        """
+    SELECT s.account_id, s.service, c.name, o.name
+      FROM public.account_services s
+      JOIN public.clusters c ON c.id = s.cluster_id
+      LEFT JOIN public.clusters o ON o.id = s.overflow_cluster_id
+     WHERE s.account_id = ANY (%s) ORDER BY s.account_id, s.service""",
+        Service,
     ),
 }

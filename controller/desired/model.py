@@ -165,9 +165,19 @@ class Trunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A service of an account (voice, voicemail, conference, queue, messaging, pstn, app) that another cluster serves
+    than the account's own; `overflow` takes over, None: none does."""
+
+    name: str
+    cluster: str
+    overflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One account with all of its rows. `time_zone` is that of its country unless it has its own. `lamps`: phones may
-    watch extensions."""
+    watch extensions. `device_group`: None, every edge serves its phones. `services`: exceptions only."""
 
     name: str
     display_name: str
@@ -199,6 +209,8 @@ class Account:
     parking_lots: tuple[ParkingLot, ...] = ()
     pages: tuple[Page, ...] = ()
     record_announcement: str | None = None
+    device_group: str | None = None
+    services: tuple[Service, ...] = ()
 
     @property
     def deciding(self) -> bool:
@@ -216,7 +228,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A server. `state` (enabled, draining, disabled) is operational and not compiled here."""
+    """A server. `state` (enabled, draining, disabled) is operational and not compiled here. Phones are told
+    `public_address` of an edge, None: `address`; `tls_port` None: no TLS."""
 
     name: str
     kind: str  # edge | media
@@ -224,6 +237,8 @@ class Node:
     address: str
     sip_port: int
     weight: int
+    public_address: str | None = None
+    tls_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

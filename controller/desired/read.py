@@ -75,10 +75,11 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     heads = connection.execute(
         """
         SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id,
-               coalesce(a.time_zone, k.time_zone), a.flags, a.lamps, a.record_announcement
+               coalesce(a.time_zone, k.time_zone), a.flags, a.lamps, a.record_announcement, g.name
           FROM public.accounts a
           JOIN public.clusters c ON c.id = a.cluster_id
           JOIN public.countries k ON k.code = a.country
+          LEFT JOIN public.device_groups g ON g.id = a.device_group_id
          WHERE a.name = ANY (%s) ORDER BY a.name""",
         (list(names),),
     ).fetchall()
@@ -94,7 +95,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     decided = decisions.read(connection, ids)
     around = features.read(connection, ids)
     for identity, *head in heads:
-        *own, flags, lamps, consent = head
+        *own, flags, lamps, consent, device_group = head
         name, display_name, cluster, country, language, status, call_limit, caller_id, zone = own
         yield Account(
             name,
@@ -117,6 +118,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             flags=tuple(flags),
             lamps=lamps,
             record_announcement=consent,
+            device_group=device_group,
             **decided.get(identity, {}),
             **around.get(identity, {}),
         )
@@ -143,7 +145,8 @@ def system(connection: Connection[Any]) -> System:
             Node(*row)
             for row in connection.execute(
                 """
-                SELECT n.name, n.kind, coalesce(c.name, g.name), host(n.address), n.sip_port, n.weight
+                SELECT n.name, n.kind, coalesce(c.name, g.name), host(n.address), n.sip_port, n.weight,
+                       host(n.public_address), n.tls_port
                   FROM public.nodes n
                   LEFT JOIN public.clusters c ON c.id = n.cluster_id
                   LEFT JOIN public.device_groups g ON g.id = n.device_group_id

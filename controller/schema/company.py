@@ -86,6 +86,7 @@ _LISTS = {
     ("menus", "choices"): ("menu_choices", "", {"account": "account", "menu": "name"}),
     ("policies", "rules"): ("policy_rules", "", {"account": "account", "policy": "name"}),
     ("conferences", "pins"): ("conference_pins", "", {"account": "account", "conference": "name"}),
+    ("accounts", "services"): ("account_services", "", {"account": "name"}),
     ("users", "forwardings"): ("forwardings", "", {"account": "account", "user": "name"}),
 }
 # Lists whose order is that of the rows: the column that says so.
@@ -237,7 +238,7 @@ class _Reader:
                 places[name] = self.where(value)
         self.company.add(Row(table, self.where(node), values, places))
         for name, value in below:
-            if table == "accounts":
+            if table == "accounts" and name in _IN_ACCOUNT:
                 self.table(name, value, {"account": values.get("name")})
             else:
                 self.list(table, name, value, values)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from controller.errors import DatabaseError, InputError
 from controller.wire.postgresql import held
@@ -80,6 +80,22 @@ def _checked(url: str, source: str) -> str:
             "write postgresql://user@host/database or 'host=... dbname=...'"
         ) from error
     return url
+
+
+def without_password(url: str) -> str:
+    """The address as `name=value` words for a configuration file; a server that is gone is given up within seconds.
+
+    InputError: it holds a password, which such a file shows.
+    """
+    parts = conninfo_to_dict(_checked(url, "--database"))
+    if parts.pop("password", None):
+        raise InputError("--database: leave the password out; put it into the file that PGPASSFILE names")
+    defaults: dict[str, str | int | None] = {
+        "connect_timeout": "2",
+        "tcp_user_timeout": "2000",
+        "keepalives_idle": "2",
+    }
+    return make_conninfo("", **(defaults | {"application_name": "names"} | parts))
 
 
 def place(url: str) -> str:

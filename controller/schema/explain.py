@@ -51,6 +51,7 @@ _CHECKS = {
     "changes_change": "a change has an old value that differs from the new one",
     "changes_kind": "kind is edge or media",
     "entries_kind": "kind is edge or media",
+    "name_serial_one": "there is one serial",
     "node_commands_done": "a command that is done has a result, and only then",
     "node_commands_taken": "a command is taken before it is done",
     "node_state_kind": "kind is edge or media",
@@ -61,6 +62,7 @@ _CHECKS = {
 }
 
 _NAMES = {
+    "account_services_key": "the account has this service already: change that row",
     "accounts_name_key": "another account has this name: take another",
     "blocks_key": "this is blocked already: change or lift that block",
     "clusters_name_key": "another cluster has this name: take another",
@@ -96,6 +98,22 @@ _NAMES = {
 
 # (the row names something missing, something still names the row)
 _REFERENCES = {
+    "account_services_cluster_fkey": (
+        "there is no such cluster",
+        "services of accounts are served by this cluster: move them first",
+    ),
+    "account_services_overflow_fkey": (
+        "there is no such cluster",
+        "services of accounts overflow to this cluster: give them another first",
+    ),
+    "accounts_device_group_fkey": (
+        "there is no such device group",
+        "phones of accounts sign in at this device group: give them another first",
+    ),
+    "clusters_overflow_fkey": (
+        "there is no such cluster",
+        "another cluster overflows to this one: give it another first",
+    ),
     "accounts_cluster_fkey": (
         "there is no such cluster",
         "accounts are served by this cluster: move them first",

@@ -40,7 +40,7 @@ PATTERNS = {
     "word_form": r"[a-z][a-z0-9-]{0,31}",
     **decision_forms.PATTERNS,
     "setting_name": r"[a-z][a-z0-9_]{0,31}",
-    "setting_value": r"[A-Za-z0-9_.:/@+*-]{1,128}",
+    "setting_value": r"[A-Za-z0-9_.,:/@+*-]{1,255}",
 }
 _COMPILED = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 RANGES = {
@@ -56,6 +56,7 @@ _CHOICES = {
     "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup park "
     "page membership supervise",
     "state": "enabled draining disabled",
+    "service": "voice voicemail conference queue messaging pstn app",
     "transport": "udp tcp tls",
     "number_format": "e164 digits national",
     "permission": "internal national international",
@@ -109,7 +110,7 @@ _SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 _WORDS = {
     "setting_name": "lower-case letters, digits and underscores, such as zone",
-    "setting_value": "1 to 128 letters, digits and _ . : / @ + * -",
+    "setting_value": "1 to 255 letters, digits and _ . , : / @ + * -",
 }
 
 
@@ -147,7 +148,7 @@ _PERSON = {"language": "language_form", "caller_id": "e164_form"}
 # In the order rows are loaded: what is named comes before what names it.
 SHAPES: dict[str, Shape] = {
     "settings": Shape({"name": "setting_name", "value": "setting_value"}, ("name", "value"), "{name}"),
-    "clusters": Shape({"name": "slug_form"}, ("name",), "{name}"),
+    "clusters": Shape({"name": "slug_form", "overflow": "slug_form"}, ("name",), "{name}"),
     "device_groups": Shape({"name": "slug_form"}, ("name",), "{name}"),
     "nodes": Shape(
         {
@@ -156,7 +157,9 @@ SHAPES: dict[str, Shape] = {
             "cluster": "slug_form",
             "device_group": "slug_form",
             "address": "address",
+            "public_address": "address",
             "sip_port": "port_range",
+            "tls_port": "port_range",
             "weight": "weight_range",
             "state": "state",
         },
@@ -168,6 +171,7 @@ SHAPES: dict[str, Shape] = {
             "name": "slug_form",
             "display_name": "label_form",
             "cluster": "slug_form",
+            "device_group": "slug_form",
             "country": "country_form",
             "language": "language_form",
             "status": "status",
@@ -181,6 +185,11 @@ SHAPES: dict[str, Shape] = {
         },
         ("name", "display_name", "cluster", "country"),
         "{name}",
+    ),
+    "account_services": Shape(
+        _ACCOUNT | {"service": "service", "cluster": "slug_form", "overflow": "slug_form"},
+        ("account", "service", "cluster"),
+        "{account}/{service}",
     ),
     "trunks": Shape(
         _ACCOUNT

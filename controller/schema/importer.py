@@ -7,7 +7,7 @@ Passwords and PINs become digests here; neither they nor digests appear in a mes
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -87,6 +87,7 @@ class _Load:
         self.failed = {(row.table, key_of(row)) for row in self._all_rows() if id(row) in judge.bad}
         self.counts = Counts()
         self.ids: dict[tuple[str, str], int] = {}
+        self.made: set[int] = set()  # clusters
         self.required = set(connection.execute(_REQUIRED).fetchall())
 
     def _all_rows(self) -> Iterable[Row]:
@@ -108,6 +109,9 @@ class _Load:
             elif identity is not None and row.table in ("routes", "emergency_routes"):
                 trunk = self.ids[("trunks", str(row.values["trunk"]))]
                 rules.append((row, "SELECT control.check_trunk(%s)", trunk))
+        for row in self.company.rows.get("clusters", ()):
+            if "overflow" in row.values and ("clusters", key_of(row)) in self.ids:
+                self._overflow(row)
         for row, statement, identity in rules:
             self._guarded(row, lambda s=statement, i=identity: self.connection.execute(s, (i,)))
         if not self.problems:
@@ -141,6 +145,21 @@ class _Load:
             self.ids[row.table, key_of(row)] = found
         return found
 
+    def _overflow(self, row: Row) -> None:
+        """Clusters name each other: which one takes over is written when all are there."""
+        overflow = None
+        if row.values["overflow"] is not None:
+            overflow = self._id(row, "overflow", REFERENCES["overflow"])
+            if overflow is None:
+                return
+        identity = self.ids["clusters", key_of(row)]
+        counts = replace(self.counts)
+        columns = {"overflow_cluster_id": overflow}
+        self._guarded(row, lambda: self._update(sql.Identifier("public", "clusters"), identity, columns))
+        # The row was counted when its name was written.
+        changed = self.counts.changed > counts.changed and identity not in self.made
+        self.counts = replace(counts, changed=counts.changed + changed, unchanged=counts.unchanged - changed)
+
     def _columns(self, row: Row) -> dict[str, Any] | None:
         """Database columns of the row; None: it names a row that is missing (said) or has failed (said before)."""
         columns: dict[str, Any] = dict(digests_of(row))
@@ -149,6 +168,8 @@ class _Load:
         skipped = set(MADE_FROM)
         if row.table == "numbers":
             references["extension"] = NUMBER_EXTENSION
+        if row.table == "clusters":
+            skipped.add("overflow")
         if row.table == "emergency_routes":
             references["number"] = EMERGENCY_NUMBER
             skipped.add("country")
@@ -221,6 +242,8 @@ class _Load:
                 given,
             ).fetchone()
             self.counts.added += 1
+            if added and row.table == "clusters":
+                self.made.add(int(added[0]))
             return int(added[0]) if added else 0
         # Nothing given for a column that must have a value: it keeps the one it has.
         rest = {

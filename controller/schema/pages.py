@@ -12,7 +12,7 @@ from controller.schema.explain import sentence
 _TABLES = """
     SELECT n.nspname, c.relname, c.oid, obj_description(c.oid, 'pg_class')
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('public', 'control') AND c.relkind IN ('r', 'v')
+    WHERE n.nspname IN ('public', 'control', 'dns') AND c.relkind IN ('r', 'v')
     ORDER BY n.nspname DESC, c.relname"""
 _COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
@@ -34,13 +34,13 @@ _FUNCTIONS = """
     SELECT n.nspname || '.' || p.proname || '(' || pg_get_function_arguments(p.oid) || ')',
         pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE n.nspname IN ('public', 'control') AND p.prorettype <> 'trigger'::regtype
+    WHERE n.nspname IN ('public', 'control', 'dns') AND p.prorettype <> 'trigger'::regtype
     ORDER BY n.nspname DESC, p.proname, 1"""
 _GRANTS = """
     SELECT grantee, table_schema || '.' || table_name,
         string_agg(lower(privilege_type), ', ' ORDER BY privilege_type)
     FROM information_schema.role_table_grants
-    WHERE grantee LIKE 'dialplane\\_%%' AND table_schema IN ('public', 'control')
+    WHERE grantee LIKE 'dialplane\\_%%' AND table_schema IN ('public', 'control', 'dns')
     GROUP BY 1, 2 ORDER BY 1, 2"""
 
 
@@ -56,7 +56,7 @@ def _cell(text: str | None) -> str:
 def _page(connection: Connection[Any]) -> Iterator[str]:
     yield "# Schema"
     yield ""
-    yield "`public` holds the rows that people edit, `control` what dialplane writes."
+    yield "`public` holds the rows that people edit, `control` what dialplane writes, `dns` what name servers read."
     for schema, table, oid, comment in connection.execute(_TABLES).fetchall():
         yield from ("", f"## {schema}.{table}", "", comment or "", "")
         yield "| column | type | null | default | meaning |"

@@ -41,6 +41,7 @@ def _in_account(column: str, table: str, name: str, value: str) -> Reference:
 REFERENCES = {
     "account": _by_name("account_id", "accounts", "account"),
     "cluster": _by_name("cluster_id", "clusters", "cluster"),
+    "overflow": _by_name("overflow_cluster_id", "clusters", "overflow"),
     "device_group": _by_name("device_group_id", "device_groups", "device_group"),
     "trunk": _by_name("trunk_id", "trunks", "trunk"),
     "user": _in_account("user_id", "users", "name", "user"),
@@ -80,6 +81,7 @@ KEYS = {
     "device_groups": ("name",),
     "nodes": ("name",),
     "accounts": ("name",),
+    "account_services": ("account_id", "service"),
     "trunks": ("account_id", "name"),
     "trunk_addresses": ("trunk_id", "address"),
     "domains": ("account_id", "name"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = ("postgres", "controller", "edge", "media", "phones")
+TARGETS = ("postgres", "controller", "edge", "media", "names", "phones")
 # Containers are named <PREFIX>-<process id>-<what>.
 PREFIX = os.environ.get("DIALPLANE_BENCH_PREFIX", "dialplane-bench")
 # Set: images <value>-<target> are used as they are. Otherwise they are built from the working tree.

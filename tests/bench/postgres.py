@@ -15,6 +15,7 @@ _ROLES = {
     "admin": "dialplane_admin, dialplane_controller",
     "controller": "dialplane_controller",
     "agent": "dialplane_agent",
+    "dns": "dialplane_dns",
 }
 _TRUST = (
     "pg_isready -q -h 127.0.0.1 -d dialplane && "

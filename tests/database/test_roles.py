@@ -138,7 +138,7 @@ def test_group_roles_have_no_power_of_their_own(sample: str) -> None:
             "SELECT rolsuper OR rolcanlogin OR rolcreatedb OR rolcreaterole OR rolbypassrls OR rolreplication "
             "FROM pg_roles WHERE rolname LIKE 'dialplane\\_%'"
         ).fetchall()
-    assert found == [(False,)] * 4
+    assert found == [(False,)] * 5
 
 
 def test_a_shadow_in_a_temporary_schema_changes_nothing(login: Login) -> None:

@@ -160,7 +160,7 @@ REFUSED = [
     (f"{BLOCK}('all', '*', '*', 'fraud')", "blocks_everything", "would stop every call"),
     (f"{BLOCK}('source', '10.0.0.999', '*', 'scan')", "blocks_subject", "an IP address"),
     (f"{BLOCK}('source', '10.0.0.0/8', '*', 'scan')", "blocks_subject", "an IP address"),
-    ("UPDATE settings SET value = 'a b'", "settings_value_form", "128 letters"),
+    ("UPDATE settings SET value = 'a b'", "settings_value_form", "255 letters"),
     ("UPDATE settings SET value = 'Zone' WHERE name = 'zone'", "settings_zone", "such as dialplane.internal"),
 ]
 

@@ -3,7 +3,7 @@
 # Nothing is skipped: DIALPLANE_NO_SKIPS makes a skipped test a failed one.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-export DIALPLANE_NO_SKIPS=1 DIALPLANE_EDGE_IMAGE=dialplane-edge DIALPLANE_MEDIA_IMAGE=dialplane-media
+export DIALPLANE_NO_SKIPS=1 DIALPLANE_EDGE_IMAGE=dialplane-edge DIALPLANE_MEDIA_IMAGE=dialplane-media DIALPLANE_NAMES_IMAGE=dialplane-names
 export TESTCONTAINERS_RYUK_DISABLED=true DIALPLANE_EXAMPLES=everything
 # From nothing: what another checkout left running goes. What was made here goes in the end; a stack that this checkout
 # had before stays.
