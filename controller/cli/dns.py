@@ -54,7 +54,7 @@ def show(account: str, form: str) -> None:
         for record in records:
             click.echo(str(record))
         if not records:
-            click.echo(f"; {name} leads nowhere: no enabled node")
+            click.echo(f"; {name} leads nowhere: no enabled node for it")
     click.echo("\n;; ADDITIONAL SECTION:")
     for record in names.addresses(known, settings):
         if record.name in targets:
@@ -96,6 +96,8 @@ def check(
         raise click.UsageError("name an account, or give --all")
     with database(autocommit=True) as connection:
         settings = store.settings(connection)
+        if account:
+            store.place(connection, account)  # there is one of that name
         asked = {
             one: wire.server(one)
             for one in servers or (address or host for host, address in settings.name_servers)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from controller.cli import main
 
@@ -71,3 +71,56 @@ def test_a_variable_that_does_not_exist_is_named(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["agent", "install", *words])
     assert done.exit_code == 2
     assert "no such variable: colour" in done.stderr
+
+
+def test_a_name_server_is_on_the_rows_or_on_the_zones_of_another(tmp_path: Path) -> None:
+    def install(*arguments: str) -> Result:
+        return CliRunner().invoke(
+            main,
+            [
+                "agent",
+                "install",
+                "names",
+                "--address",
+                "198.51.100.51",
+                "--configuration",
+                str(tmp_path),
+                *arguments,
+            ],
+        )
+
+    done = install("--database", "postgresql://dns@db.example.net/dialplane", "--secondary", "198.51.100.52")
+    assert done.exit_code == 0, done.output
+    content = (tmp_path / "pdns.conf").read_text()
+    assert "launch=gpgsql\n" in content
+    assert "allow-axfr-ips=198.51.100.52\n" in content
+    assert "user=dns dbname=dialplane host=db.example.net" in content
+    assert not (tmp_path / "named.conf").exists()
+    assert install("--database", "dbname=dialplane").exit_code == 0
+    assert "disable-axfr=yes\n" in (tmp_path / "pdns.conf").read_text()
+
+    for primary, host in (
+        ("198.51.100.51:5300", "198.51.100.51"),
+        ("[2001:db8::1]:53", "2001:db8::1"),
+        ("::1", "::1"),
+    ):
+        assert install("--primary", primary, "--zone", "dp.example").exit_code == 0
+        assert f"allow-notify-from={host}\n" in (tmp_path / "pdns.conf").read_text()
+        zones = (tmp_path / "named.conf").read_text()
+        assert f"masters {{ {primary}; }}" in zones
+        assert 'zone "phones.dp.example"' in zones
+
+
+def test_a_name_server_s_file_holds_no_password(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        main,
+        ["agent", "install", "names", "--address", "198.51.100.51", "--configuration", str(tmp_path),
+         "--database", "postgresql://dns:secret@db/dialplane"],
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert "leave the password out" in done.stderr
+    assert "secret" not in done.output
+    assert list(tmp_path.iterdir()) == []
+    words = ["agent", "install", "names", "--address", "198.51.100.51"]
+    done = CliRunner().invoke(main, words, env={"DIALPLANE_DATABASE": ""})
+    assert "name the rows with --database" in done.stderr
