@@ -57,15 +57,18 @@ CREATE VIEW control.name_settings AS
 SELECT s.zone, s.device_zone, s.name_servers, split_part(split_part(s.name_servers, ',', 1), '/', 1) AS primary_server,
     s.ttl_s, s.negative_ttl_s, s.refresh_s
 FROM (
-    SELECT z.zone,
-        coalesce((SELECT value FROM public.settings WHERE name = 'device_zone'), 'phones.' || z.zone) AS device_zone,
-        coalesce((SELECT value FROM public.settings WHERE name = 'name_servers'), 'ns1.' || z.zone) AS name_servers,
-        z.ttl_s,
-        coalesce((SELECT value FROM public.settings WHERE name = 'dns_negative_ttl_s')::integer, z.ttl_s) AS negative_ttl_s,
-        coalesce((SELECT value FROM public.settings WHERE name = 'dns_refresh_s')::integer, 10) AS refresh_s
+    SELECT z.zone, coalesce(z.device_zone, 'phones.' || z.zone) AS device_zone,
+        coalesce(z.name_servers, 'ns1.' || z.zone) AS name_servers,
+        z.ttl_s, coalesce(z.negative_ttl_s, z.ttl_s) AS negative_ttl_s, z.refresh_s
     FROM (
-        SELECT coalesce((SELECT value FROM public.settings WHERE name = 'zone'), 'dialplane.internal') AS zone,
-            coalesce((SELECT value FROM public.settings WHERE name = 'dns_ttl_s')::integer, 5) AS ttl_s
+        -- The table is small and every answer reads this: one look at it.
+        SELECT coalesce(max(value) FILTER (WHERE name = 'zone'), 'dialplane.internal') AS zone,
+            max(value) FILTER (WHERE name = 'device_zone') AS device_zone,
+            max(value) FILTER (WHERE name = 'name_servers') AS name_servers,
+            coalesce(max(value) FILTER (WHERE name = 'dns_ttl_s'), '5')::integer AS ttl_s,
+            (max(value) FILTER (WHERE name = 'dns_negative_ttl_s'))::integer AS negative_ttl_s,
+            coalesce(max(value) FILTER (WHERE name = 'dns_refresh_s'), '10')::integer AS refresh_s
+        FROM public.settings
     ) AS z
 ) AS s;
 COMMENT ON VIEW control.name_settings IS 'Settings of names in DNS, with what holds where nothing is set.';
