@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 
 SERVICES = ("voice", "voicemail", "conference", "queue", "messaging", "pstn", "app")
 # Prefix of a device name -> whether it needs TLS.
@@ -54,7 +55,7 @@ class MediaNode:
     port: int
     weight: int
     why: str | None = None
-    share: float = 1.0
+    share: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,8 @@ def _tier(account: str, cluster: Sequence[MediaNode], *, live: bool) -> list[tup
     """Nodes of a cluster with their weights, in order. If none takes calls, all: silence of agents empties no name."""
     takers = [node for node in cluster if live and node.why is None]
     weighed = (
-        # As numeric rounds in SQL: half away from zero.
-        [(max(1, int(node.weight * node.share + 0.5)), node) for node in takers]
+        # As numeric rounds in SQL.
+        [(max(1, int((node.weight * node.share).to_integral_value(ROUND_HALF_UP))), node) for node in takers]
         if takers
         else [(node.weight, node) for node in cluster]
     )

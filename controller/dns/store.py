@@ -45,7 +45,7 @@ def nodes(connection: Connection[Any]) -> names.Nodes:
     """Enabled nodes, media nodes with whether they take calls now."""
     media = connection.execute(
         """
-        SELECT n.name, c.name, host(n.address), n.sip_port, n.weight, t.why, t.share::float8
+        SELECT n.name, c.name, host(n.address), n.sip_port, n.weight, t.why, t.share
           FROM public.nodes n
           JOIN public.clusters c ON c.id = n.cluster_id
           JOIN control.takes_calls t ON t.node = n.name

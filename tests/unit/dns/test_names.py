@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_node_that_takes_no_calls_is_left_out_unless_no_other_takes_any() -> N
         "10 10 5060 b.c1.nodes.dialplane.internal.",
         "20 10 5060 x.c2.nodes.dialplane.internal.",
     ]
-    known = nodes([media("a", why=silent, share=0.0), media("b", why=silent)], [])
+    known = nodes([media("a", why=silent, share=Decimal(0)), media("b", why=silent)], [])
     assert sorted(data(known)) == [
         "10 10 5060 a.c1.nodes.dialplane.internal.",
         "10 10 5060 b.c1.nodes.dialplane.internal.",
@@ -63,7 +64,7 @@ def test_a_node_that_takes_no_calls_is_left_out_unless_no_other_takes_any() -> N
 
 
 def test_a_share_makes_a_weight_smaller_and_never_zero() -> None:
-    known = nodes([media("a", share=0.25), media("b", share=0.001)], [])
+    known = nodes([media("a", share=Decimal("0.25")), media("b", share=Decimal("0.001"))], [])
     assert data(known) == [
         "10 3 5060 a.c1.nodes.dialplane.internal.",
         "10 1 5060 b.c1.nodes.dialplane.internal.",
