@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from controller.agent.operations import Rpc, edge_operations
-from controller.agent.server import Failures, Slice
+from controller.agent.server import Failures, Running, Slice
 from controller.agent.state import State, Wanted
 from controller.catalog import TABLES
 from controller.entries import Kind
@@ -42,14 +42,19 @@ class Edge:
         """Close the socket."""
         self._rpc.close()
 
-    async def started(self) -> str:
-        """Time of start (full seconds), process id (1 in a container), and the moment its socket was made."""
-        ask: list[Request] = [("core.uptime", ()), ("core.ps", ())]
+    async def running(self) -> Running:
+        """Time of start (full seconds), process id (1 in a container), when its socket was made; its dialogs."""
+        ask: list[Request] = [("core.uptime", ()), ("core.ps", ()), ("dlg.stats_active", ())]
         answers: list[Any] = await asyncio.to_thread(self._rpc.calls, ask)
         for answer in answers:
             if isinstance(answer, Refusal):
-                raise NodeRefused(f"core.uptime, core.ps: Kamailio refused: {answer.message}")
-        return f"{answers[0]['up_since']} pid {answers[1][0]} socket {self._rpc.made_ns()}"
+                raise NodeRefused(
+                    f"core.uptime, core.ps, dlg.stats_active: Kamailio refused: {answer.message}"
+                )
+        uptime, processes, dialogs = answers
+        return Running(
+            f"{uptime['up_since']} pid {processes[0]} socket {self._rpc.made_ns()}", dialogs["all"]
+        )
 
     async def slice(self, table: str, after: str) -> tuple[Slice, str | None]:
         """A small table as a whole, from a dump; a big one by keys."""

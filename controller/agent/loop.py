@@ -33,6 +33,7 @@ from controller.errors import (
     StateError,
 )
 from controller.wire.files import fingerprints
+from controller.wire.machine import Load
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,9 @@ class Agent:
         self._hurry = False
         self._started: str | None = None
         self._agent_started = store.now()
+        self._calls: int | None = None
+        self._load = Load()
+        self._load_pct: int | None = None
         self._verified_revision: int | None = None
         self._verified_at: datetime | None = None
         self._drift = 0
@@ -153,7 +157,7 @@ class Agent:
         self._asked_again = False
         hurry, self._hurry = self._hurry, False
         doubts, reason = self.state.doubts(), self.state.get("unverified")
-        started = await self.server.started()
+        started = (await self.server.running()).started
         if reason == "snapshot":
             async with self._server_lock:
                 await self.server.fill()
@@ -170,7 +174,8 @@ class Agent:
                 pause_ms = 0 if hurry or reason is not None else self.settings.verify_pause_ms
                 await asyncio.sleep(pause_ms / 1000)
             await self._surplus(table, seen)
-        if await self.server.started() == started and self.state.doubts() == doubts and not self._asked_again:
+        now = (await self.server.running()).started
+        if now == started and self.state.doubts() == doubts and not self._asked_again:
             if not seen.left:
                 self.state.verified(doubts)
             self._verified(seen)
@@ -228,7 +233,7 @@ class Agent:
     async def watch(self) -> None:
         """Look whether the server restarted; then everything on it is in doubt."""
         try:
-            started = await self.server.started()
+            started, self._calls = await self.server.running()
         except NodeError as error:
             self._server_away(error)
             return
@@ -274,6 +279,9 @@ class Agent:
             server_started=self._started,
             agent_started=self._agent_started,
             pending=self.state.pending_count(),
+            up=self._server_error is None,
+            calls=self._calls,
+            load_pct=self._load_pct,
         )
 
     # --- the tasks ------------------------------------------------------------------------------
@@ -343,6 +351,7 @@ class Agent:
     async def _beat(self) -> None:
         """The server: does it run, did it restart, is something still to be done."""
         while True:
+            self._load_pct = self._load.look()
             try:
                 await self.watch()
                 if self.state.pending_count() and self._server_error is None:

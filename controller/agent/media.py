@@ -18,7 +18,7 @@ from controller.agent.link import AmiClient, Link
 from controller.agent.listing import Listing, ours, sections
 from controller.agent.operations import FLAG_FAMILIES, extension_operations, flag_operation, module_of
 from controller.agent.operations import Ami as Operation
-from controller.agent.server import Coverage, Failures, Slice
+from controller.agent.server import Coverage, Failures, Running, Slice
 from controller.agent.state import State, Wanted
 from controller.agent.values import Line, joined, lines, mailbox, split_context
 from controller.catalog import TABLES
@@ -63,11 +63,12 @@ class Media:
         """Log off."""
         await self.link.close()
 
-    async def started(self) -> str:
-        """Asterisk's time of start."""
+    async def running(self) -> Running:
+        """Asterisk's time of start, and the channels it has (`CoreCurrentCalls` counts those with a dialplan only)."""
         (answer,) = await self.link.send([("CoreStatus", {})])
         fields = answer.check("CoreStatus").fields
-        return f"{field(fields, 'CoreStartupDate')} {field(fields, 'CoreStartupTime')}"
+        started = f"{field(fields, 'CoreStartupDate')} {field(fields, 'CoreStartupTime')}"
+        return Running(started, int(field(fields, "CoreCurrentCalls") or 0))
 
     # --- reading --------------------------------------------------------------------------------
 

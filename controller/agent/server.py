@@ -26,14 +26,21 @@ class Coverage(NamedTuple):
     more: int
 
 
+class Running(NamedTuple):
+    """A server that answers: a mark that changes when it restarts, and how many calls are up on it."""
+
+    started: str
+    calls: int
+
+
 class Server(Protocol):
     """A running server. Every method raises NodeUnreachable when it does not answer, and may then be repeated."""
 
     kind: str
     tables: tuple[str, ...]
 
-    async def started(self) -> str:
-        """A mark that changes when the server restarts."""
+    async def running(self) -> Running:
+        """Whether it is the same server still, and what it carries."""
         ...
 
     async def read(self, table: str, keys: Sequence[str]) -> dict[str, str | None]:

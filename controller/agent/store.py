@@ -48,6 +48,9 @@ class Report(NamedTuple):
     server_started: str | None
     agent_started: datetime
     pending: int
+    up: bool
+    calls: int | None
+    load_pct: int | None
 
 
 _STEP = """
@@ -74,16 +77,17 @@ SELECT n.kind, coalesce(c.name, g.name)::text
 _REPORT = """
 INSERT INTO control.node_state AS s
        (node, kind, revision, verified_revision, verified_at, drift, drift_detail, repaired, last_error, server_started,
-        agent_started, heard_at, pending)
+        agent_started, heard_at, pending, up, calls, load_pct)
 VALUES (%(node)s, %(kind)s, %(revision)s, %(verified_revision)s,
         %(verified_at)s, %(drift)s, %(drift_detail)s, %(repaired)s,
         %(last_error)s, %(server_started)s, %(agent_started)s,
-        clock_timestamp(), %(pending)s)
+        clock_timestamp(), %(pending)s, %(up)s, %(calls)s, %(load_pct)s)
 ON CONFLICT (node) DO UPDATE SET (kind, revision, verified_revision, verified_at, drift, drift_detail, repaired,
-       last_error, server_started, agent_started, heard_at, pending)
+       last_error, server_started, agent_started, heard_at, pending, up, calls, load_pct)
      = (excluded.kind, excluded.revision, coalesce(excluded.verified_revision, s.verified_revision),
         coalesce(excluded.verified_at, s.verified_at), excluded.drift, excluded.drift_detail, excluded.repaired,
-        excluded.last_error, excluded.server_started, excluded.agent_started, excluded.heard_at, excluded.pending)"""
+        excluded.last_error, excluded.server_started, excluded.agent_started, excluded.heard_at, excluded.pending,
+        excluded.up, excluded.calls, excluded.load_pct)"""
 
 
 class Store:

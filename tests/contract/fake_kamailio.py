@@ -106,6 +106,9 @@ class FakeKamailio:
     def _core_ps(self) -> Any:
         return [self.starts, "main process - attendant"]
 
+    def _dlg_stats_active(self) -> Any:
+        return {"starting": 0, "connecting": 0, "answering": 0, "ongoing": 0, "all": 0}
+
     def _htable_sets(self, table: str, key: str, value: str) -> Any:
         self._table(table)[key] = value
         return "Ok. Key set to new value."

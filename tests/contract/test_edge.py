@@ -95,10 +95,10 @@ async def test_slices_show_small_tables_whole_and_count_big_ones(edge: Place) ->
 
 async def test_a_restart_shows_and_the_state_file_comes_back(edge: Place) -> None:
     edge.state.stage([Wanted("account", "acme", "kept"), Wanted("registration", "t", REGISTRATION)], 1)
-    before = await edge.server.started()
-    assert await edge.server.started() == before
+    before = await edge.server.running()
+    assert await edge.server.running() == before
     await asyncio.to_thread(edge.restart)
-    assert await edge.server.started() != before
+    assert await edge.server.running() != before
     if edge.fake is None:
         assert await edge.server.read("account", ["acme"]) == {"acme": "kept"}
         async with asyncio.timeout(5):  # a child of Kamailio loads them, while another answers already
@@ -122,4 +122,4 @@ async def test_nobody_there_is_said_so(edge: Place) -> None:
 
     server = Edge(JsonRpc(edge.files / "none.sock"), edge.state)
     with pytest.raises(NodeUnreachable, match="Is Kamailio running"):
-        await server.started()
+        await server.running()

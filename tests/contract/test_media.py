@@ -179,10 +179,10 @@ async def test_files_stay_in_their_directory(media: Place) -> None:
 
 async def test_a_restart_comes_back_with_the_state_file(media: Place) -> None:
     media.state.stage([Wanted("dialplan", KEY, THREE)], 1)
-    before = await media.server.started()
+    before = await media.server.running()
     await asyncio.sleep(1)  # Asterisk tells its start in seconds
     await asyncio.to_thread(media.restart)
-    assert await media.server.started() != before
+    assert await media.server.running() != before
     found = await media.server.read("dialplan", [KEY])
     assert canonical("dialplan", found[KEY]) == canonical("dialplan", THREE)
 
@@ -197,7 +197,7 @@ async def test_a_server_that_boots_is_away_and_nobody_waits_for_it(
     media.fake.booted.clear()
     monkeypatch.setattr(media.server.link, "connect_s", 0.01)
     for said in await asyncio.gather(
-        *(media.server.started() for _ in range(3)),
+        *(media.server.running() for _ in range(3)),
         media.server.read("flag", ["a/b"]),
         return_exceptions=True,
     ):
@@ -205,7 +205,7 @@ async def test_a_server_that_boots_is_away_and_nobody_waits_for_it(
         assert "starting" in str(said)
     media.fake.booted.set()
     monkeypatch.setattr(media.server.link, "connect_s", 10)
-    assert await media.server.started() == await media.server.started()
+    assert await media.server.running() == await media.server.running()
     assert media.fake.connects == 1
 
 
