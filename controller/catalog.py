@@ -38,6 +38,7 @@ TABLES: dict[tuple[str, str], Table] = {
         Table(_E, "shared", _C, *_HTABLE, "device: groups it joins by registering, and their numbers"),
         Table(_E, "lamp", _C, *_HTABLE, "extension that phones of the account may watch: its user"),
         Table(_E, "number", _C, *_HTABLE, "E.164 number: its account"),
+        Table(_E, "service", _C, *_HTABLE, "extension or number of an account: the service it asks for, if not voice"),
         Table(_E, "trunk", _C, *_HTABLE, "trunk: where it is, how to sign in, limits"),
         Table(_E, "trunk_address", _C, *_HTABLE, "source address: the trunk it belongs to"),
         Table(_E, "media_node", _C, *_HTABLE, "source address: the media node it belongs to"),
