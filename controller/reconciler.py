@@ -30,6 +30,8 @@ log = logging.getLogger("dialplane.controller")
 ACTIVE_LOCK = "SELECT pg_try_advisory_lock(hashtext('dialplane.controller'))"
 STANDBY_S = 2.0
 TICK_S = 5.0
+# How often it looks for media nodes that fell silent.
+LOOK_S = 1.0
 # How often it looks for old rows, and how many of each table it removes at once.
 FORGET_S = 600.0
 FORGET_ROWS = 5_000
@@ -85,16 +87,28 @@ def _active(
     listener.execute("LISTEN dialplane_change")
     last: Cycle | None = None
     forget_at = time.monotonic()
+    cycle_at = 0.0
     while not stop():
         if time.monotonic() >= forget_at and not forget(worker):
             forget_at = time.monotonic() + FORGET_S
-        found = cycle(worker, auto=auto)
-        _tell(worker, found, auto=auto, first=last is None)
-        if found != last:
-            log.log(logging.ERROR if found.wrong else logging.INFO, "%s", found.sentence)
-            last = found
-        for _ in listener.notifies(timeout=TICK_S, stop_after=1):
-            pass
+        look_at_nodes(worker)
+        if time.monotonic() >= cycle_at:
+            cycle_at = time.monotonic() + TICK_S
+            found = cycle(worker, auto=auto)
+            _tell(worker, found, auto=auto, first=last is None)
+            if found != last:
+                log.log(logging.ERROR if found.wrong else logging.INFO, "%s", found.sentence)
+                last = found
+        for _ in listener.notifies(timeout=LOOK_S, stop_after=1):
+            cycle_at = 0.0
+
+
+def look_at_nodes(connection: Connection[Any]) -> None:
+    """Media nodes that fell silent or behind get no more calls: no report of theirs says so."""
+    row = connection.execute("SELECT control.look_at_nodes()").fetchone()
+    connection.commit()
+    if row and row[0]:
+        log.info("revision %d: which media nodes take calls has changed (dialplane node list)", row[0])
 
 
 def cycle(connection: Connection[Any], *, auto: bool) -> Cycle:

@@ -34,6 +34,18 @@ def completion(prefix: str) -> str:
     return f'_command matchesarray "dialplan show {prefix}" "{prefix}"'
 
 
+CHANNELS = "core show channels count"
+
+
+def channels(answer: Response) -> int:
+    """How many channels there are, bridged ones without a dialplan too. NodeRefused: it does not say."""
+    for line in answer.check(CHANNELS).output:
+        number, _, what = line.strip().partition(" ")
+        if what.startswith("active channel") and number.isdecimal():
+            return int(number)
+    raise NodeRefused(f"{CHANNELS}: Asterisk says no number of channels: {answer.output[:3]}")
+
+
 def completed(prefix: str, answer: Response) -> Iterable[str]:
     """Asterisk answers with what is common to all, then each, then a mark; cases count alike to it."""
     words = " ".join(answer.check("completing names of contexts").output).split()

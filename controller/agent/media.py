@@ -13,7 +13,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from controller.agent.answers import completed, completion, dialplan, field, variable
+from controller.agent.answers import CHANNELS, channels, completed, completion, dialplan, field, variable
 from controller.agent.link import AmiClient, Link
 from controller.agent.listing import Listing, ours, sections
 from controller.agent.operations import FLAG_FAMILIES, extension_operations, flag_operation, module_of
@@ -64,11 +64,11 @@ class Media:
         await self.link.close()
 
     async def running(self) -> Running:
-        """Asterisk's time of start, and the channels it has (`CoreCurrentCalls` counts those with a dialplan only)."""
-        (answer,) = await self.link.send([("CoreStatus", {})])
-        fields = answer.check("CoreStatus").fields
+        """Asterisk's time of start, and its calls: those that run a dialplan; one at least if it has a channel."""
+        status, count = await self.link.send([("CoreStatus", {}), ("Command", {"Command": CHANNELS})])
+        fields = status.check("CoreStatus").fields
         started = f"{field(fields, 'CoreStartupDate')} {field(fields, 'CoreStartupTime')}"
-        return Running(started, int(field(fields, "CoreCurrentCalls") or 0))
+        return Running(started, max(int(field(fields, "CoreCurrentCalls")), min(1, channels(count))))
 
     # --- reading --------------------------------------------------------------------------------
 

@@ -14,10 +14,13 @@ import click
 from controller.calls import operator
 from controller.calls import store as calls
 from controller.cli.common import Group, chosen_url, database, document, format_option, plain, rows, say
-from controller.errors import InputError
+from controller.errors import InputError, PartlyApplied
 from controller.revision import store, wait
 from controller.schema import nodes
 from controller.wire.jsonrpc import JsonRpc
+
+# How long a drain waits for edges to hear of it; they do in milliseconds.
+_EDGES_S = 10.0
 
 
 @click.group("node", cls=Group)
@@ -39,13 +42,27 @@ def list_(form: str) -> None:
         found = wait.states(connection)
     rows(
         form,
-        ["node", "kind", "group", "state", "revision", "drift", "repaired", "heard_at", "is"],
+        [
+            "node",
+            "kind",
+            "group",
+            "state",
+            "calls",
+            "load_pct",
+            "revision",
+            "drift",
+            "repaired",
+            "heard_at",
+            "is",
+        ],
         (
             (
                 one.node,
                 one.kind,
                 one.group,
                 one.state,
+                one.calls,
+                one.load_pct,
                 one.revision,
                 one.drift,
                 one.repaired,
@@ -85,14 +102,53 @@ def show(name: str, form: str) -> None:
 
 @node_command.command("drain")
 @click.argument("name")
-def drain(name: str) -> None:
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Until it carries no call, at most so long.",
+)
+def drain(name: str, wait_s: float | None) -> None:
     """Send no new calls to a media node; the present ones go on. Live at once, no apply.
 
+    With --wait it says when the last call is over and the server may be stopped; calls that are left when the time is
+    over go on (exit code 5).
+
     \b
-    Example:
+    Examples:
       dialplane node drain media1
+      dialplane node drain media1 --wait 3600
     """
-    _set_state(name, "draining")
+    number = _set_state(name, "draining")
+    if wait_s is None:
+        return
+    shown: list[int | None] = []
+
+    def progress(one: wait.NodeState) -> None:
+        if not shown or shown[-1] != one.calls:
+            shown.append(one.calls)
+            say(f"{name}: {calls_left(one.calls)}")
+
+    with database() as connection:
+        connection.autocommit = True
+        wait.until_live(
+            connection, number, deadline_s=min(wait_s, _EDGES_S), touches=lambda one: one.kind == "edge"
+        )
+        left = wait.until_empty(connection, name, deadline_s=wait_s, progress=progress)
+    if left != 0:
+        raise PartlyApplied(
+            f"{name} is draining, and after {wait_s:g} s {calls_left(left)}: stopping it now ends them. "
+            "Run this again to go on waiting"
+        )
+    click.echo(f"{name} carries no call and gets none: it is safe to stop it")
+
+
+def calls_left(calls: int | None) -> str:
+    """How many, in words."""
+    if calls is None:
+        return "its agent does not say how many calls it carries"
+    return {0: "no call is left", 1: "1 call is up"}.get(calls, f"{calls} calls are up")
 
 
 @node_command.command("resume")
@@ -107,7 +163,8 @@ def resume(name: str) -> None:
     _set_state(name, "enabled")
 
 
-def _set_state(name: str, state: str) -> None:
+def _set_state(name: str, state: str) -> int:
+    """The newest revision then."""
     with database() as connection:
         before = nodes.set_state(connection, name, state)
         connection.commit()
@@ -116,6 +173,7 @@ def _set_state(name: str, state: str) -> None:
         say(f"{name} was {state} already: nothing to do")
     else:
         click.echo(f"{name} is {state} (was {before}), revision {number}")
+    return number
 
 
 @click.command("rpc", context_settings={"ignore_unknown_options": True})

@@ -21,7 +21,11 @@ _UNITS = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (120, 60, "min"))
 
 
 class NodeState(NamedTuple):
-    """What a node's agent last reported, beside its row. `heard_at`, `silent_s` are None when it never reported."""
+    """What a node's agent last reported, beside its row. `heard_at`, `silent_s` are None when it never reported.
+
+    `calls` that are up and `load_pct` of its processors: None, not told. `refuses`: why a media node gets no new calls,
+    empty when it gets some, None for an edge.
+    """
 
     node: str
     kind: str
@@ -37,6 +41,9 @@ class NodeState(NamedTuple):
     pending: int
     heard_at: datetime | None
     silent_s: float | None
+    calls: int | None
+    load_pct: int | None
+    refuses: str | None
 
     @property
     def down(self) -> bool:
@@ -76,11 +83,12 @@ _STATES = """
            coalesce(s.revision, 0) AS revision, coalesce(s.verified_revision, 0) AS verified_revision, s.verified_at,
            coalesce(s.drift, 0) AS drift, s.drift_detail, coalesce(s.repaired, 0) AS repaired, s.last_error,
            coalesce(s.pending, 0) AS pending, s.heard_at,
-           extract(epoch FROM clock_timestamp() - s.heard_at)::float8 AS silent_s
+           extract(epoch FROM clock_timestamp() - s.heard_at)::float8 AS silent_s, s.calls, s.load_pct, d.why AS refuses
       FROM public.nodes n
       LEFT JOIN public.clusters c ON c.id = n.cluster_id
       LEFT JOIN public.device_groups g ON g.id = n.device_group_id
       LEFT JOIN control.node_state s ON s.node = n.name
+      LEFT JOIN control.node_condition d ON d.node = n.name
      WHERE n.state <> 'disabled'
      ORDER BY n.kind, n.name"""
 
@@ -126,6 +134,37 @@ def until_live(
     finally:
         connection.execute("UNLISTEN dialplane_node")
     return now_states
+
+
+def until_empty(
+    connection: Connection[Any],
+    name: str,
+    *,
+    deadline_s: float,
+    progress: Callable[[NodeState], None] = lambda _: None,
+) -> int | None:
+    """Wait until a media node that gets no new calls carries none, at most `deadline_s`; how many are left then.
+
+    None: it does not say.
+
+    Two reports in a row must say so: the first may be older than a call that was on its way to the node. The
+    connection must be in autocommit mode.
+    """
+    ends = time.monotonic() + deadline_s
+    empty_at: datetime | None = None
+    for now_states in _looks(connection, ends):
+        one = next((state for state in now_states if state.node == name), None)
+        if one is None or one.down or one.calls is None:
+            empty_at = None
+            continue
+        progress(one)
+        if one.calls:
+            empty_at = None
+        elif empty_at is None:
+            empty_at = one.heard_at
+        elif one.heard_at != empty_at:
+            return 0
+    return None if one is None or one.down else one.calls
 
 
 def _looks(connection: Connection[Any], ends: float) -> Iterator[list[NodeState]]:

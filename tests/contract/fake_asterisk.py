@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from controller.agent.answers import CHANNELS
 from controller.agent.state import State
 from controller.errors import NodeRefused, NodeUnreachable
 from controller.wire.ami import Response
@@ -104,7 +105,13 @@ class FakeAsterisk:
 
     def _corestatus(self, _: dict[str, str]) -> Response:
         return Response(
-            True, "", fields={"CoreStartupDate": "2026-01-01", "CoreStartupTime": str(self.starts)}
+            True,
+            "",
+            fields={
+                "CoreStartupDate": "2026-01-01",
+                "CoreStartupTime": str(self.starts),
+                "CoreCurrentCalls": "0",
+            },
         )
 
     def _dialplanextensionadd(self, fields: dict[str, str]) -> Response:
@@ -145,7 +152,9 @@ class FakeAsterisk:
         return Response(True, "DialPlan list will follow", events)
 
     def _command(self, fields: dict[str, str]) -> Response:
-        """Completion of contexts' names: what is common to all, each, a mark."""
+        """The number of channels, or completion of contexts' names: what is common to all, each, a mark."""
+        if fields["Command"] == CHANNELS:
+            return Response(True, "Command output follows", output=["0 active channels", "0 active calls"])
         word = fields["Command"].split('"')[-2]
         names = sorted({context for context, _ in self.dialplan if context.lower().startswith(word.lower())})
         common = [word] if names else []

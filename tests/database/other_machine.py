@@ -18,7 +18,7 @@ from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
 # It chooses among builds of its own by the platform, and the one for macOS is not here.
-import psutil  # type: ignore[import-untyped]  # noqa: F401
+import psutil  # noqa: F401
 
 _GONE: dict[str, Sequence[str]] = {
     "os": (
