@@ -42,8 +42,8 @@ def timed(run: Run, *arguments: str) -> tuple[Result, float]:
 
 
 def test_a_node_that_died_at_the_newest_revision_is_not_called_live(run: Run, url: str) -> None:
-    report(url, {"edge1": None, "media1": None})
     silent(url, "media2", 3 * 3600)
+    report(url, {"edge1": None, "media1": None})
     listed = {one["node"]: one for one in json.loads(run("node", "list", "--format", "json").stdout)}
     assert listed["media1"]["is"].startswith("live and verified at revision")
     assert listed["media2"]["is"].startswith("not heard of for 3 h, then at revision")
