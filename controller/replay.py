@@ -160,6 +160,10 @@ class Rows:
                 return tables["edge", table][key]
         return self._others(key) if table == "number" else None
 
+    def refused(self, cluster: str) -> dict[str, str]:
+        """What nodes had no room then is not kept."""
+        return {}
+
     def mailbox(self, cluster: str, key: str) -> str | None:
         """A mailbox as the media nodes of a cluster hold it."""
         return self._own["media", "mailbox"].get(key)

@@ -30,6 +30,9 @@ class Entries(Protocol):
     def edge(self, table: str, key: str) -> str | None:
         """Value in a table of the edges."""
 
+    def refused(self, cluster: str) -> Mapping[str, str]:
+        """Media nodes of a cluster that get no new calls now, and why; those an admin disabled are left out."""
+
     def dialplan(self, cluster: str, context: str) -> dict[str, str]:
         """A whole context as the media nodes of a cluster hold it: extension -> value."""
 

@@ -22,6 +22,7 @@ class Verdict(NamedTuple):
 
 
 _DIALLED = re.compile(r"[A-Za-z0-9+*#._~!%-]{1,64}").fullmatch
+_OUTSIDE = re.compile(r"[+]?[0-9]+").fullmatch
 _NUMBER = re.compile(r"[A-Za-z0-9+]{1,32}").fullmatch
 ONNET = "onnet"
 
@@ -54,7 +55,7 @@ def decide(call: Call, entries: Entries) -> Verdict:
                 step(f"straight to {straight}", why)
                 return Verdict("straight", straight, account, called, caller, tuple(steps))
             ring = straight
-        cluster = _cluster(account, entries, step, talks=call.trunk is None)
+        cluster = _cluster(account, called, entries, step, by_device=call.trunk is None)
     except _Refused as refusal:
         return Verdict("refuse", str(refusal), account, called, caller, tuple(steps))
     return Verdict("media", cluster, account, called, caller, tuple(steps), ring)
@@ -71,7 +72,7 @@ def on_net(number: str, entries: Entries) -> Verdict:
     try:
         step(f"{number} belongs to account {account}", "the number of another account stays inside")
         _allowed(account, "", number, "", entries, step)
-        cluster = _cluster(account, entries, step, talks=False)
+        cluster = _cluster(account, number, entries, step, by_device=False)
     except _Refused as refusal:
         return Verdict("refuse", str(refusal), account, number, "", tuple(steps))
     return Verdict("media", cluster, account, number, "", tuple(steps))
@@ -189,14 +190,41 @@ def _allowed(account: str, device: str, called: str, source: str, entries: Entri
         _refuse(step, "403 Blocked", reason)
 
 
-def _cluster(account: str, entries: Entries, step: _Say, *, talks: bool) -> str:
-    cluster = fields(entries.edge("account", account) or "").get("cluster", "")
-    targets = entries.edge("target", cluster)
-    if not targets:
-        _refuse(step, "503 Service Unavailable", f"cluster {cluster or 'unknown'} has no enabled media node")
-    chosen = "by weight, but the node where the device talks already goes first" if talks else "by weight"
-    step(f"to cluster {cluster}", f"account {account} is served there; targets, {chosen}: {targets}")
-    return cluster
+class Place(NamedTuple):
+    """Where a call is served (kamailio/media.cfg, route[ASSIGN]): the service asked for, the cluster that has it, the one
+    that takes over ("": none)."""
+
+    service: str
+    cluster: str
+    over: str
+
+
+def assigned(entries: Entries, account: str, called: str, *, by_device: bool) -> Place:
+    """The forwarding name of a call, `<service>.<account>.<zone>`, and the clusters it leads to."""
+    held = fields(entries.edge("account", account) or "")
+    service = entries.edge("service", f"{account}/{called}") or "voice"
+    longest = int(held.get("ext", 0))
+    if service == "voice" and by_device and longest and len(called) > longest and _OUTSIDE(called):
+        service = "pstn"
+    cluster, over = held.get("cluster", ""), held.get("over", "")
+    if service in held:
+        cluster, _, over = held[service].partition("/")
+    return Place(service, cluster, over)
+
+
+def _cluster(account: str, called: str, entries: Entries, step: _Say, *, by_device: bool) -> str:
+    place = assigned(entries, account, called, by_device=by_device)
+    chosen = "by weight, but the node where the device talks already goes first" if by_device else "by weight"
+    for cluster in filter(None, (place.cluster, place.over)):
+        passed = "".join(f"; {node} gets no calls: {why}" for node, why in entries.refused(cluster).items())
+        if targets := entries.edge("target", cluster):
+            served = "takes over" if cluster == place.over else "is served there"
+            why = f"{place.service} of account {account} {served}; targets, {chosen}: {targets}{passed}"
+            step(f"to cluster {cluster}", why)
+            return cluster
+        step(f"not to cluster {cluster}", f"no media node of it takes calls{passed}")
+    step("refuse 503 Service Unavailable", f"no cluster takes calls of account {account} now")
+    raise _Refused("503 Service Unavailable")
 
 
 def _refuse(step: _Say, answer: str, why: str) -> NoReturn:

@@ -35,6 +35,10 @@ _THEN = """
 _TURNS = "SELECT group_name, memory FROM control.group_turns WHERE account = %s"
 _RINGING = "SELECT group_name FROM control.group_calls WHERE account = %s AND until > clock_timestamp()"
 _REGISTERED = "SELECT aor, sum(contacts)::int FROM control.registrations WHERE aor = ANY (%s) GROUP BY aor"
+_REFUSED = """
+    SELECT n.name, d.why
+      FROM public.nodes n JOIN public.clusters c ON c.id = n.cluster_id JOIN control.node_condition d ON d.node = n.name
+     WHERE c.name = %s AND NOT d.takes AND n.state <> 'disabled' ORDER BY n.name"""
 _FLAGS = ("dnd", "away", "override")
 
 
@@ -57,6 +61,12 @@ class Published:
     def edge(self, table: str, key: str) -> str | None:
         """Value in a table of the edges."""
         return self._value("edge", ["*"], table, key)
+
+    def refused(self, cluster: str) -> dict[str, str]:
+        """Media nodes that get no new calls, and why; of the past nothing is kept."""
+        if self._past:
+            return {}
+        return dict(self._connection.execute(_REFUSED, (cluster,)).fetchall())
 
     def mailbox(self, cluster: str, key: str) -> str | None:
         """A mailbox as the media nodes of a cluster hold it."""

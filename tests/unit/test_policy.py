@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import pytest
+
 from controller.entries import Entry
 from controller.policy import Call, edge, explain, media
 from controller.policy.follow import Follower
@@ -21,6 +23,9 @@ class Held:
 
     def edge(self, table: str, key: str) -> str | None:
         return self.values.get(("edge", table, key))
+
+    def refused(self, cluster: str) -> dict[str, str]:
+        return {"media2": "full: 20 of 20 calls"} if cluster == "c1" else {}
 
     def mailbox(self, cluster: str, key: str) -> str | None:
         return self.values.get(("media", "mailbox", key))
@@ -71,7 +76,9 @@ def held(**changes: str | None) -> Held:
     values |= {("media", "dialplan", key): value for key, value in dialplan.items()}
     for name, value in changes.items():
         table, _, key = name.partition("__")
-        if value is not None:
+        if value is None:
+            del values["edge", table, key]
+        else:
             values["edge", table, key] = value
     return Held(values)
 
@@ -148,3 +155,35 @@ def test_a_loop_of_next_steps_ends() -> None:
     walk = Follower(media.Leg("c1", "acme", "101", "alice", "desk1@acme.example", ""), entries)
     walk.start()
     assert len(walk.steps) < 20
+
+
+PLACED = "cluster=c1;over=c2;ext=4;status=active;country=DE;queue=c3/c2;pstn=c2"
+
+
+@pytest.mark.parametrize(
+    ("dialled", "place"),
+    [
+        ("101", ("voice", "c1", "c2")), ("600", ("queue", "c3", "c2")), ("0301234567", ("pstn", "c2", "")),
+        ("+49301234567", ("pstn", "c2", "")), ("*8101", ("voice", "c1", "c2")), ("alice", ("voice", "c1", "c2")),
+    ],
+)  # fmt: skip
+def test_where_a_call_is_served(dialled: str, place: tuple[str, str, str]) -> None:
+    entries = held(**{"account__acme": PLACED, "service__acme/600": "queue"})
+    assert edge.assigned(entries, "acme", dialled, by_device=True) == place
+    number = ("voice", "c1", "c2") if place[0] == "pstn" else place
+    assert edge.assigned(entries, "acme", dialled, by_device=False) == number
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ({"target__c1": "media1=10.213.0.21:5060,10"}, ["to cluster c1"]),
+        ({"target__c1": None, "target__c2": "media3=10.213.0.23:5060,10"}, ["not to cluster c1", "to cluster c2"]),
+        ({"target__c1": None}, ["not to cluster c1", "not to cluster c2", "refuse 503 Service Unavailable"]),
+    ],
+)  # fmt: skip
+def test_who_gets_no_calls_is_said_with_the_reason(targets: dict[str, str | None], said: list[str]) -> None:
+    entries = held(account__acme=PLACED, **targets)
+    found = edge.decide(Call("102", device="desk1@acme.example"), entries).steps[-len(said) :]
+    assert [step.what for step in found] == said
+    assert "media2 gets no calls: full: 20 of 20 calls" in found[0].why
