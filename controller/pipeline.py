@@ -191,8 +191,15 @@ def _batches(names: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _nodes(system: System) -> dict[str, tuple[str, str]]:
-    return {node.name: (node.kind, node.group) for node in system.nodes}
+def _nodes(system: System) -> dict[str, tuple[str, frozenset[str]]]:
+    """Each node with its kind and the groups whose entries it holds."""
+    return {
+        node.name: (
+            node.kind,
+            frozenset({node.group, *(one for one, other in system.overflows if other == node.group)}),
+        )
+        for node in system.nodes
+    }
 
 
 def _dangers(connection: Connection[Any], summary: Summary) -> tuple[Danger, ...]:

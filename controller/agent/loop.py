@@ -81,6 +81,7 @@ class Agent:
         """Stage what the database has beyond the held revision, and bring it to the server. DatabaseError: away."""
         held = self.state.held()
         step = await self.store.step(self._group, held, self.state.get("digest") or "")
+        self._group = step.group
         if step.changes is None or (self.state.get("group") or "") != self._group:
             async with self._server_lock:
                 revision, count = await asyncio.to_thread(self.store.snapshot, self.state, self._group)

@@ -21,18 +21,20 @@ CHANNELS = ("dialplane_revision", "dialplane_verify")
 
 
 class Node(NamedTuple):
-    """The node's row."""
+    """The node's row. `group`: whose entries it holds, its device group, or its cluster and those that one takes over
+    for, joined with +."""
 
     kind: str
     group: str
 
 
 class Step(NamedTuple):
-    """From what is held to the newest revision. `changes` None: only a snapshot leads there."""
+    """From what is held to the newest revision. `changes` None: only a snapshot leads there. `group`: as it is now."""
 
     revision: int
     digest: str
     changes: list[Wanted] | None
+    group: str
 
 
 class Report(NamedTuple):
@@ -53,26 +55,27 @@ class Report(NamedTuple):
     load_pct: int | None
 
 
+# What goes from one of the node's groups may stay in another: then it is what that one has.
 _STEP = """
-SELECT now.id, now.digest, now.known, c.tbl, c.key, c.new
+SELECT control.node_group(%(node)s), now.id, now.digest, now.known, c.tbl, c.key, coalesce(c.new,
+       (SELECT e.value FROM control.entries e
+         WHERE (e.kind, e.tbl, e.key) = (%(kind)s, c.tbl, c.key) AND e.scope = ANY(%(scopes)s) AND e.scope <> c.scope
+         LIMIT 1))
   FROM (SELECT r.id, r.digest,
                EXISTS (SELECT FROM control.revisions h WHERE h.id = %(held)s AND h.digest = %(digest)s) AS known
           FROM control.revisions r ORDER BY r.id DESC LIMIT 1) AS now
   LEFT JOIN LATERAL (
-       SELECT revision, tbl, key, new FROM control.changes
+       SELECT revision, scope, tbl, key, new FROM control.changes
         WHERE kind = %(kind)s AND scope = ANY(%(scopes)s) AND revision > %(held)s AND revision <= now.id AND now.known
         ORDER BY revision LIMIT %(limit)s) AS c ON true
  ORDER BY c.revision"""
 
 _SNAPSHOT = """
-COPY (SELECT tbl, key, value FROM control.entries WHERE kind = %s AND scope IN ('*', %s)
+COPY (SELECT {distinct} tbl, key, value FROM control.entries WHERE kind = %s AND scope = ANY(%s)
        ORDER BY tbl COLLATE "C", key COLLATE "C") TO STDOUT"""
 
 _NODE = """
-SELECT n.kind, coalesce(c.name, g.name)::text
-  FROM public.nodes n LEFT JOIN public.clusters c ON c.id = n.cluster_id
-  LEFT JOIN public.device_groups g ON g.id = n.device_group_id
- WHERE n.name = %s"""
+SELECT n.kind, control.node_group(n.name) FROM public.nodes n WHERE n.name = %s"""
 
 _REPORT = """
 INSERT INTO control.node_state AS s
@@ -171,17 +174,19 @@ class Store:
                     "held": held,
                     "digest": digest,
                     "kind": self._kind,
-                    "scopes": ["*", group],
+                    "node": self._node,
+                    "scopes": scopes(group),
                     "limit": MAX_CHANGES + 1,
                 },
             )
             rows = await cursor.fetchall()
         if not rows:
-            return Step(0, "", [])
-        newest, newest_digest, known = rows[0][:3]
+            return Step(0, "", [], group)
+        now, newest, newest_digest, known = rows[0][:4]
         if not known or held > newest or len(rows) > MAX_CHANGES:
-            return Step(newest, newest_digest, None)
-        return Step(newest, newest_digest, squashed(Wanted(*row[3:]) for row in rows if row[3] is not None))
+            return Step(newest, newest_digest, None, now or group)
+        changes = squashed(Wanted(*row[4:]) for row in rows if row[4] is not None)
+        return Step(newest, newest_digest, changes, now or group)
 
     async def report(self, report: Report) -> None:
         """Write the node's state. A trigger tells those who listen, unless only the time differs."""
@@ -212,9 +217,18 @@ class Store:
                 "SELECT id, digest FROM control.revisions ORDER BY id DESC LIMIT 1"
             ).fetchone()
             revision, digest = row or (0, "")
-            with connection.cursor().copy(_SNAPSHOT, (self._kind, group)) as copy:
+            # An account may be served by two of the node's groups: each entry once.
+            distinct = 'DISTINCT ON (tbl COLLATE "C", key COLLATE "C")' if "+" in group else ""
+            with connection.cursor().copy(
+                _SNAPSHOT.format(distinct=distinct), (self._kind, scopes(group))
+            ) as copy:
                 count = state.load(_rows(copy), revision, digest, group)
         return revision, count
+
+
+def scopes(group: str) -> list[str]:
+    """Scopes of the entries that a node of this group holds."""
+    return ["*", *group.split("+")]
 
 
 def squashed(changes: Iterator[Wanted]) -> list[Wanted]:

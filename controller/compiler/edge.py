@@ -16,6 +16,15 @@ _STRAIGHT = (
     ("on_unregistered", Step("hangup")),
 )
 
+# Kinds of extensions that are another service than voice.
+SERVICE_OF = {
+    "voicemail": "voicemail",
+    "voicemail_main": "voicemail",
+    "conference": "conference",
+    "queue": "queue",
+    "supervise": "queue",
+}
+
 
 def pairs(**values: str | int | None) -> str:
     """`name=value` pairs joined with `;`, in the order given; absent (None, empty) values are left out."""
@@ -33,22 +42,22 @@ def account_entries(account: Account) -> Iterator[Entry]:
         "account",
         name,
         pairs(
-            cluster=account.cluster, status=account.status, country=account.country, limit=account.call_limit
+            cluster=account.cluster,
+            status=account.status,
+            country=account.country,
+            limit=account.call_limit,
+            ext=max((len(one.extension) for one in account.extensions), default=None),
+            **{one.name: f"{one.cluster}/{one.overflow or ''}" for one in account.services},
         ),
     )
+    for dialled, service in _services(account).items():
+        yield entry("service", f"{name}/{dialled}", service)
     for domain in account.domains:
         yield entry("domain", domain, name)
     enabled_users = {user.name for user in account.users if user.enabled}
-    # Whose state phones of the account may watch, by extension.
-    lamps = {
-        one.extension: one.user
-        for one in account.extensions
-        if account.lamps and one.kind == "user" and one.user in enabled_users
-    }
+    lamps = _lamps(account, enabled_users)
     watched = set(lamps.values())
-    # No user's name begins with a star.
-    slots = {slot: f"*{slot}" for lot in account.parking_lots for slot in lot.numbers if account.lamps}
-    for dialled, whose in (lamps | slots).items():
+    for dialled, whose in lamps.items():
         for domain in account.domains:
             yield entry("lamp", f"{dialled}@{domain}", f"{name}/{whose}")
     # Their calls pass a media node, which can record them.
@@ -83,6 +92,26 @@ def account_entries(account: Account) -> Iterator[Entry]:
         yield entry("number", number.e164, name)
     for trunk in account.trunks:
         yield from trunk_entries(trunk, account.country)
+
+
+def _lamps(account: Account, enabled_users: set[str]) -> dict[str, str]:
+    """Whose state phones of the account may watch, by extension: a user's, or a parking slot's (`*701`)."""
+    if not account.lamps:
+        return {}
+    lamps = {
+        one.extension: one.user
+        for one in account.extensions
+        if one.kind == "user" and one.user is not None and one.user in enabled_users
+    }
+    # No user's name begins with a star.
+    return lamps | {slot: f"*{slot}" for lot in account.parking_lots for slot in lot.numbers}
+
+
+def _services(account: Account) -> dict[str, str]:
+    """What leads to another service than voice: extensions, and numbers that lead to these."""
+    found = {one.extension: SERVICE_OF[one.kind] for one in account.extensions if one.kind in SERVICE_OF}
+    numbers = {one.e164: found[one.extension] for one in account.numbers if one.extension in found}
+    return found | numbers
 
 
 def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Device | None:
@@ -170,6 +199,8 @@ def system_entries(system: System) -> Iterator[Entry]:
     for node in system.nodes:
         if node.kind == "media":
             yield entry("media_node", node.address, node.name)
+    for cluster, over in system.overflows:
+        yield entry("overflow", cluster, over)
     for number in system.emergency:
         yield entry("emergency", f"{number.country}:{number.number}", "1")
     for trunk in system.trunks:

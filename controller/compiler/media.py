@@ -10,12 +10,13 @@ from controller.entries import EVERYWHERE, Address, Entry
 
 
 def account_entries(account: Account, system: System) -> Iterator[Entry]:
-    """Everything the media nodes of the account's cluster hold for it."""
-    name, cluster = account.name, account.cluster
-    for key, value in dialplan.account_dialplan(account, system).items():
-        yield Entry(Address("media", cluster, "dialplan", key), value, name)
-    for key, value in dialplan.mailboxes(account).items():
-        yield Entry(Address("media", cluster, "mailbox", key), value, name)
+    """Everything the media nodes that serve the account hold for it."""
+    name = account.name
+    tables = {"dialplan": dialplan.account_dialplan(account, system), "mailbox": dialplan.mailboxes(account)}
+    for table, held in tables.items():
+        for key, value in held.items():
+            for cluster in account.held_by:
+                yield Entry(Address("media", cluster, table, key), value, name)
 
 
 def system_entries(system: System) -> Iterator[Entry]:

@@ -41,7 +41,9 @@ def account_entries(account: Account) -> Iterator[Entry]:
         return
     for kind, name, values in _parts(account):
         key = f"{account.name}/{kind}/{name}"
-        yield Entry(Address("media", account.cluster, "policy", key), _canonical(values), account.name)
+        value = _canonical(values)
+        for cluster in account.held_by:
+            yield Entry(Address("media", cluster, "policy", key), value, account.name)
 
 
 def with_identities(account: Account) -> Account:

@@ -11,7 +11,8 @@ from typing import Any
 from psycopg import Connection
 
 from controller.desired.decisions import step
-from controller.desired.model import Conference, Page, ParkingLot, Service
+from controller.desired.model import Service
+from controller.desired.rules import Conference, Page, ParkingLot
 
 
 def read(connection: Connection[Any], accounts: list[int]) -> dict[int, dict[str, tuple[Any, ...]]]:

@@ -213,6 +213,13 @@ class Account:
     services: tuple[Service, ...] = ()
 
     @property
+    def held_by(self) -> tuple[str, ...]:
+        """Clusters whose media nodes hold the account: its own, then those of services that stand apart. (One that
+        takes over for a whole cluster holds what that one holds.)"""
+        apart = {name for one in self.services for name in (one.cluster, one.overflow) if name}
+        return (self.cluster, *sorted(apart - {self.cluster}))
+
+    @property
     def deciding(self) -> bool:
         """Whether calls of the account may need a decision: only then it has policy entries."""
         return bool(self.policies or self.groups or self.menus or self.forwardings or self.queues)
@@ -252,11 +259,12 @@ class EmergencyNumber:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What all accounts share."""
+    """What all accounts share. `overflows`: clusters, each with the one that takes over when it cannot."""
 
     zone: str
     nodes: tuple[Node, ...] = ()
     clusters: tuple[str, ...] = ()
+    overflows: tuple[tuple[str, str], ...] = ()
     countries: tuple[str, ...] = ()
     trunks: tuple[Trunk, ...] = ()
     routes: tuple[Route, ...] = ()

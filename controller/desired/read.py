@@ -154,6 +154,13 @@ def system(connection: Connection[Any]) -> System:
             )
         ),
         clusters=_names(connection, "SELECT name FROM public.clusters ORDER BY name"),
+        overflows=tuple(
+            connection.execute(
+                """
+                SELECT c.name, o.name FROM public.clusters c
+                  JOIN public.clusters o ON o.id = c.overflow_cluster_id ORDER BY c.name"""
+            ).fetchall()
+        ),
         countries=_names(connection, _COUNTRIES),
         trunks=tuple(
             _trunk(row[1:])

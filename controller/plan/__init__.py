@@ -27,7 +27,7 @@ class Plan:
     summary: Summary
     cursor: Cursor | None
     staged: str | None = None
-    nodes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    nodes: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     dangers: tuple[Danger, ...] = ()
     notes: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
@@ -57,8 +57,8 @@ class Plan:
         """Names of the nodes that hold entries of this kind and scope."""
         return sorted(
             name
-            for name, (node_kind, group) in self.nodes.items()
-            if node_kind == kind and scope in ("*", group)
+            for name, (node_kind, groups) in self.nodes.items()
+            if node_kind == kind and (scope == "*" or scope in groups)
         )
 
     @property

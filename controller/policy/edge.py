@@ -206,10 +206,11 @@ def assigned(entries: Entries, account: str, called: str, *, by_device: bool) ->
     longest = int(held.get("ext", 0))
     if service == "voice" and by_device and longest and len(called) > longest and _OUTSIDE(called):
         service = "pstn"
-    cluster, over = held.get("cluster", ""), held.get("over", "")
     if service in held:
         cluster, _, over = held[service].partition("/")
-    return Place(service, cluster, over)
+        return Place(service, cluster, over)
+    cluster = held.get("cluster", "")
+    return Place(service, cluster, entries.edge("overflow", cluster) or "")
 
 
 def _cluster(account: str, called: str, entries: Entries, step: _Say, *, by_device: bool) -> str:

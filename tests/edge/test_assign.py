@@ -13,7 +13,7 @@ from tests.edge.steps import answered, hang_up
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean", "placed")]
 ZONE = "dialplane.internal"
-ACME = "cluster=c1;over=c2;ext=4;status=active;country=DE;queue=c3/c2;pstn=c2"
+ACME = "cluster=c1;ext=4;status=active;country=DE;queue=c3/c2;pstn=c2"
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def placed(edge: Edge, net: str) -> Iterator[None]:
         "service": {
             "acme/600": "queue", "acme/800": "conference", "acme/*98": "voicemail", "acme/+4930555010": "queue",
         },
+        "overflow": {"c1": "c2"},
         "target": {"c2": f"media2={net}.22:5060,10", "c3": f"media3={net}.23:5060,10"},
         "media_node": {f"{net}.23": "media3"},
     }  # fmt: skip
@@ -32,7 +33,7 @@ def placed(edge: Edge, net: str) -> Iterator[None]:
             edge.put(table, key, value)
     yield
     edge.put("account", "acme", "cluster=c1;status=active;country=DE")
-    for table in ("service", "target"):
+    for table in ("service", "overflow", "target"):
         for key in tables[table]:
             edge.drop(table, key)
     edge.drop("media_node", f"{net}.23")

@@ -157,7 +157,7 @@ def test_a_loop_of_next_steps_ends() -> None:
     assert len(walk.steps) < 20
 
 
-PLACED = "cluster=c1;over=c2;ext=4;status=active;country=DE;queue=c3/c2;pstn=c2"
+PLACED = "cluster=c1;ext=4;status=active;country=DE;queue=c3/c2;pstn=c2"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ PLACED = "cluster=c1;over=c2;ext=4;status=active;country=DE;queue=c3/c2;pstn=c2"
     ],
 )  # fmt: skip
 def test_where_a_call_is_served(dialled: str, place: tuple[str, str, str]) -> None:
-    entries = held(**{"account__acme": PLACED, "service__acme/600": "queue"})
+    entries = held(**{"account__acme": PLACED, "overflow__c1": "c2", "service__acme/600": "queue"})
     assert edge.assigned(entries, "acme", dialled, by_device=True) == place
     number = ("voice", "c1", "c2") if place[0] == "pstn" else place
     assert edge.assigned(entries, "acme", dialled, by_device=False) == number
@@ -183,7 +183,7 @@ def test_where_a_call_is_served(dialled: str, place: tuple[str, str, str]) -> No
     ],
 )  # fmt: skip
 def test_who_gets_no_calls_is_said_with_the_reason(targets: dict[str, str | None], said: list[str]) -> None:
-    entries = held(account__acme=PLACED, **targets)
+    entries = held(account__acme=PLACED, overflow__c1="c2", **targets)
     found = edge.decide(Call("102", device="desk1@acme.example"), entries).steps[-len(said) :]
     assert [step.what for step in found] == said
     assert "media2 gets no calls: full: 20 of 20 calls" in found[0].why

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.compiler import edge
-from controller.desired.model import Account, Extension, Group, GroupMember, Number
+from controller.desired.model import Account, Extension, Group, GroupMember, Number, Service
 from tests.unit.samples import ACME, BUSY, CARRIER, HANGUP, MD5, SHA256, SYSTEM, device
 
 
@@ -13,13 +13,14 @@ def held(account: Account) -> dict[tuple[str, str], str]:
 
 def test_an_account_gives_its_entries() -> None:
     assert held(ACME) == {
-        ("account", "acme"): "cluster=c1;status=active;country=DE;limit=20",
+        ("account", "acme"): "cluster=c1;status=active;country=DE;limit=20;ext=3",
         ("domain", "acme.example"): "acme",
         ("credential", "desk1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256};limit=2",
         ("credential", "app1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256}",
         ("credential", "lobby@acme.example"): f"account=acme;user=lobby;md5={MD5};sha256={SHA256}",
         ("straight", "103@acme.example"): "lobby@acme.example",
         ("number", "+4930555010"): "acme",
+        ("service", "acme/*98"): "voicemail",
     }
 
 
@@ -47,7 +48,22 @@ def test_a_device_shares_the_numbers_of_groups_it_joins_by_registering() -> None
 
 
 def test_a_limit_of_nothing_is_a_limit() -> None:
-    assert held(replace(ACME, call_limit=0))["account", "acme"].endswith("limit=0")
+    assert held(replace(ACME, call_limit=0))["account", "acme"].endswith("limit=0;ext=3")
+
+
+def test_a_service_that_stands_apart() -> None:
+    """Its cluster is a pair of the account; extensions of that service and numbers that lead to them say so."""
+    queue = replace(ACME.extensions[0], extension="6000", kind="queue", user=None, target="support")
+    account = replace(
+        ACME,
+        extensions=(*ACME.extensions, queue),
+        numbers=(*ACME.numbers, Number("+4930555060", "6000")),
+        services=(Service("pstn", "c2"), Service("queue", "c3", "c1")),
+    )
+    found = held(account)
+    assert found["account", "acme"].endswith(";ext=4;pstn=c2/;queue=c3/c1")
+    assert found["service", "acme/6000"] == found["service", "acme/+4930555060"] == "queue"
+    assert account.held_by == ("c1", "c2", "c3")
 
 
 def test_disabled_devices_and_devices_of_disabled_users_cannot_register() -> None:

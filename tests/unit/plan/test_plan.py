@@ -11,7 +11,9 @@ from controller.plan.reasons import reason, redact
 from controller.plan.summary import Summary
 
 
-def planned(*changes: Change, base: int = 1, nodes: dict[str, tuple[str, str]] | None = None) -> Plan:
+def planned(
+    *changes: Change, base: int = 1, nodes: dict[str, tuple[str, frozenset[str]]] | None = None
+) -> Plan:
     summary = Summary()
     summary.add(changes)
     return Plan(base, summary, None, nodes=nodes or {})
@@ -99,7 +101,7 @@ def test_a_plan_reads_like_a_sentence() -> None:
     plan = planned(
         change("credential", "a@b", CREDENTIAL, CREDENTIAL.replace("limit=2", "limit=3")),
         base=812,
-        nodes={"edge1": ("edge", "g1"), "media1": ("media", "c1")},
+        nodes={"edge1": ("edge", frozenset({"g1"})), "media1": ("media", frozenset({"c1"}))},
     )
     lines = list(show.text(plan))
     assert lines[0] == f"plan {plan.id}  on revision 812  2 nodes"
