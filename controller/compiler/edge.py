@@ -50,10 +50,8 @@ def account_entries(account: Account) -> Iterator[Entry]:
             **{one.name: f"{one.cluster}/{one.overflow or ''}" for one in account.services},
         ),
     )
-    for dialled, service in _services(account).items():
-        yield entry("service", f"{name}/{dialled}", service)
-    for domain in account.domains:
-        yield entry("domain", domain, name)
+    yield from (entry("service", f"{name}/{dialled}", one) for dialled, one in _services(account).items())
+    yield from (entry("domain", domain, name) for domain in account.domains)
     enabled_users = {user.name for user in account.users if user.enabled}
     lamps = _lamps(account, enabled_users)
     watched = set(lamps.values())
@@ -68,16 +66,8 @@ def account_entries(account: Account) -> Iterator[Entry]:
             continue
         if device.user is not None:
             devices_of.setdefault(device.user, []).append(device)
-        yield entry(
-            "credential",
-            f"{device.name}@{device.domain}",
-            f"account={name};"
-            + (f"user={device.user};" if device.user else "")
-            + f"md5={device.ha1_md5};sha256={device.ha1_sha256}"
-            + (f";limit={device.call_limit}" if device.call_limit is not None else "")
-            + (";lamp=1" if device.user in watched else "")
-            + (";tape=1" if device.user in recorded else ""),
-        )
+        marks = (";lamp=1" if device.user in watched else "") + (";tape=1" if device.user in recorded else "")
+        yield entry("credential", f"{device.name}@{device.domain}", _credential(name, device) + marks)
     forwarded = {forwarding.user for forwarding in account.forwardings}
     # A call that may be picked up, or parked, is at a media node.
     straight = not any(extension.kind in ("pickup", "park") for extension in account.extensions)
@@ -92,6 +82,15 @@ def account_entries(account: Account) -> Iterator[Entry]:
         yield entry("number", number.e164, name)
     for trunk in account.trunks:
         yield from trunk_entries(trunk, account.country)
+
+
+def _credential(account: str, device: Device) -> str:
+    return (
+        f"account={account};"
+        + (f"user={device.user};" if device.user else "")
+        + f"md5={device.ha1_md5};sha256={device.ha1_sha256}"
+        + (f";limit={device.call_limit}" if device.call_limit is not None else "")
+    )
 
 
 def _lamps(account: Account, enabled_users: set[str]) -> dict[str, str]:

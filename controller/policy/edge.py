@@ -191,8 +191,10 @@ def _allowed(account: str, device: str, called: str, source: str, entries: Entri
 
 
 class Place(NamedTuple):
-    """Where a call is served (kamailio/media.cfg, route[ASSIGN]): the service asked for, the cluster that has it, the one
-    that takes over ("": none)."""
+    """Where a call is served (kamailio/media.cfg, route[ASSIGN]).
+
+    The service asked for, the cluster that has it, and the one that takes over ("": none).
+    """
 
     service: str
     cluster: str

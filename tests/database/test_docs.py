@@ -44,6 +44,8 @@ def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
     assert held == [
         ("block", "account:acme:+88213", "fraud"),
         ("dnd", "acme/alice", "1"),
+        # for each cluster that serves acme
+        ("flag", "dnd/acme/alice", "1"),
         ("flag", "dnd/acme/alice", "1"),
         ("target", "c1", "media1=198.51.100.21:5060,5"),
     ]

@@ -96,9 +96,10 @@ AS $$
         ' ' ORDER BY t.name COLLATE "C"
     ) FILTER (WHERE t.takes OR NOT t.some_take)
     FROM (
-        SELECT n.name, n.address, n.sip_port, n.weight, c.takes, c.share_tenths, bool_or(c.takes) OVER () AS some_take
-        FROM public.nodes AS n JOIN control.node_condition AS c ON c.node = n.name
-        WHERE n.cluster_id = cluster AND n.kind = 'media' AND (c.takes OR c.lost)
+        SELECT n.name, n.address, n.sip_port, n.weight, c.takes, coalesce(c.share_tenths, 10) AS share_tenths,
+            coalesce(bool_or(c.takes) OVER (), false) AS some_take
+        FROM public.nodes AS n LEFT JOIN control.node_condition AS c ON c.node = n.name
+        WHERE n.cluster_id = cluster AND n.kind = 'media' AND n.state = 'enabled' AND (c.takes IS NOT FALSE OR c.lost)
     ) AS t
 $$;
 COMMENT ON FUNCTION control.target_value IS

@@ -48,9 +48,16 @@ DECLARE
 BEGIN
     touched := CASE TG_OP WHEN 'INSERT' THEN ARRAY[NEW.account_id] WHEN 'DELETE' THEN ARRAY[OLD.account_id]
                           ELSE ARRAY[OLD.account_id, NEW.account_id] END;
-    UPDATE public.schedule_overrides SET published = DEFAULT WHERE account_id = ANY (touched);
-    UPDATE public.user_states SET published = DEFAULT WHERE account_id = ANY (touched);
-    UPDATE public.group_away SET published = DEFAULT WHERE account_id = ANY (touched);
+    -- An update without rows would take the publishers' lock all the same.
+    IF EXISTS (SELECT FROM public.schedule_overrides WHERE account_id = ANY (touched)) THEN
+        UPDATE public.schedule_overrides SET published = DEFAULT WHERE account_id = ANY (touched);
+    END IF;
+    IF EXISTS (SELECT FROM public.user_states WHERE account_id = ANY (touched)) THEN
+        UPDATE public.user_states SET published = DEFAULT WHERE account_id = ANY (touched);
+    END IF;
+    IF EXISTS (SELECT FROM public.group_away WHERE account_id = ANY (touched)) THEN
+        UPDATE public.group_away SET published = DEFAULT WHERE account_id = ANY (touched);
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -72,7 +79,9 @@ CREATE TRIGGER tell_groups AFTER UPDATE ON public.clusters FOR EACH ROW
     WHEN (OLD.overflow_cluster_id IS DISTINCT FROM NEW.overflow_cluster_id) EXECUTE FUNCTION control.tell_groups();
 
 CREATE OR REPLACE VIEW control.takes_calls AS
-SELECT n.name AS node, c.takes, nullif(c.why, '') AS why, c.share_tenths / 10.0 AS share
-FROM public.nodes AS n JOIN control.node_condition AS c ON c.node = n.name
+SELECT n.name AS node, coalesce(c.takes, false) AS takes,
+    CASE WHEN c.node IS NULL THEN 'its agent never reported' ELSE nullif(c.why, '') END AS why,
+    coalesce(c.share_tenths, 10) / 10.0 AS share
+FROM public.nodes AS n LEFT JOIN control.node_condition AS c ON c.node = n.name
 WHERE n.kind = 'media';
 COMMENT ON VIEW control.takes_calls IS 'Whether a media node takes new calls now (control.node_condition).';
