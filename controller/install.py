@@ -18,6 +18,7 @@ import jinja2
 import yaml
 
 from controller.compiler.media_local import Local, local_files
+from controller.entries import server_id
 from controller.errors import InputError
 from controller.share import fixed_files, templates_dir
 
@@ -40,9 +41,16 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
         autoescape=False,  # noqa: S701  configuration, not HTML: the values are the operator's own
     )
     values = known | variables
+    peers, own = values["peers"] or {}, server_id(values["node"])
+    homes = {server_id(name): address for name, address in peers.items()} if isinstance(peers, dict) else {}
+    if len(homes) != len(peers) or own in homes:
+        raise InputError(
+            f"peers: {peers}: must be the other edges, name: address:port, and not {values['node']}"
+        )
+    values |= {"server_id": own, "homes": homes}
     return {
         name: environment.get_template(f"{name}.j2").render(values)
-        for name in ("local.cfg", "tls.cfg", "default")
+        for name in ("local.cfg", "peers.cfg", "tls.cfg", "default")
     }
 
 

@@ -170,6 +170,8 @@ def system_entries(system: System) -> Iterator[Entry]:
     for node in system.nodes:
         if node.kind == "media":
             yield entry("media_node", node.address, node.name)
+        if node.kind == "edge":
+            yield entry("edge_node", node.address, node.name)
     for number in system.emergency:
         yield entry("emergency", f"{number.country}:{number.number}", "1")
     for trunk in system.trunks:
