@@ -149,7 +149,7 @@ def contacts_of(edge: Edge) -> int:
 
 def test_many_registrations_at_a_start(net: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """How long a new edge takes to know them."""
-    first, second = pair(net, tmp_path_factory)
+    first, second = pair(net, tmp_path_factory, shm_mb=512)
     first.start()
     try:
         mine = first.home / "fill.sock"
