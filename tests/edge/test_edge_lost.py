@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import DOMAIN
+from tests.edge.conftest import DOMAIN, credential
 from tests.edge.edge import Edge
 from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, hang_up
+from tests.edge.test_lamps import Watch
 from tests.edge.test_two_edges import AOR, KNOWN_S, contacts, eventually, pair, together
 
 pytestmark = pytest.mark.live
@@ -40,8 +41,8 @@ def make(net: str) -> Iterator[Make]:
     """Endpoints at `.host` of the net, of the edge with that number."""
     made: list[Endpoint] = []
 
-    def one(user: str, host: int, at: int = 1, **more: Any) -> Endpoint:
-        made.append(Endpoint(user, DOMAIN, f"{net}.{host}", (f"{net}.{at}", 5060), **more))
+    def one(user: str, host: int, at: int = 1, domain: str = DOMAIN, **more: Any) -> Endpoint:
+        made.append(Endpoint(user, domain, f"{net}.{host}", (f"{net}.{at}", 5060), **more))
         return made[-1]
 
     yield one
@@ -119,6 +120,46 @@ def test_the_edge_that_asked_is_killed(edges: tuple[Edge, Edge], make: Make) -> 
     phone.answer(phone.expect("CANCEL"), 200)
     phone.answer(ringing, 487)
     phone.expect("ACK")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_the_media_node_that_asked_is_killed(edges: tuple[Edge, Edge], make: Make, transport: str) -> None:
+    phone, media = make("lobby", 50, transport=transport), make("media1", 21, at=2, transport="tcp")
+    phone.register()
+    known(edges[1], phone)
+    media.invite(f"sip:{AOR}", sign=False)
+    ringing = phone.expect("INVITE")
+    phone.answer(ringing, 180)
+    media.expect(180)
+    time.sleep(0.3)
+    media.close()
+    phone.answer(phone.expect("CANCEL"), 200)
+    phone.answer(ringing, 487)
+    phone.expect("ACK")
+
+
+def test_calls_and_lamps_of_an_edge_that_is_killed_are_over(edges: tuple[Edge, Edge], make: Make) -> None:
+    for edge in edges:
+        edge.put("lamp", f"103@{DOMAIN}", "acme/lobby")
+        edge.put("credential", AOR, credential("lobby", lamp="1"))
+    media, node = make("media1", 21, transport="tcp"), make("media2", 22, at=2, transport="tcp")
+    phone, caller = make("lobby", 51), make("s1", 52, domain="small.example")
+    phone.register()
+    watch = Watch(make("desk1", 53, at=2), f"sip:103@{DOMAIN}")
+    assert watch.subscribe().status == 200
+    assert watch.notified() == ("active", "terminated")
+    edges[1].put("target", "c1", f"media2={node.address}:5060,10")
+    invite = caller.invite("sip:101@small.example")
+    answered(caller, invite, media, media.expect("INVITE"))
+    media.invite(f"sip:{AOR}", sign=False)
+    phone.answer(phone.expect("INVITE"), 180)
+    assert watch.notified() == ("active", "early")
+    other = make("s2", 54, at=2, domain="small.example")
+    assert other.final(other.invite("sip:101@small.example")).status == 486
+    kill(edges[0])
+    assert watch.notified() == ("active", "terminated")
+    invite = other.invite("sip:101@small.example")
+    answered(other, invite, node, node.expect("INVITE"))
 
 
 def test_an_edge_that_lost_all_gets_it_back(edges: tuple[Edge, Edge], make: Make) -> None:

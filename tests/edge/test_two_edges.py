@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import DOMAIN, company
+from tests.edge.conftest import DOMAIN, company, credential
 from tests.edge.edge import Edge, seed
 from tests.edge.phone import Endpoint
 from tests.edge.steps import SPOOF, answered, dp, hang_up
+from tests.edge.test_lamps import Watch
 
 pytestmark = pytest.mark.live
 AOR = f"lobby@{DOMAIN}"
@@ -308,3 +309,56 @@ def test_strangers_are_no_edges(edges: tuple[Edge, Edge], make: Make, net: str) 
     forged.expect(405)
     assert contacts(edges[0]) == [victim.contact]
     assert victim.silent(0.1)
+
+
+def small(edge: Edge) -> int | None:
+    """Calls of account small at edge1, as that edge knows them."""
+    try:
+        return int(edge.rpc("htable.get", "calls", "account:small/edge1")["item"]["value"])
+    except LookupError:
+        return None
+
+
+def test_a_limit_of_an_account_holds_over_both(edges: tuple[Edge, Edge], make: Make) -> None:
+    here, there = make("s1", 55, 1, "small.example"), make("s2", 56, 2, "small.example")
+    media = make("media1", 21, transport="tcp")
+    for _ in range(2):
+        invite = here.invite("sip:101@small.example")
+        incoming = media.expect("INVITE")
+        media.answer(incoming, 180)
+        here.expect(180)
+        eventually(lambda: small(edges[1]) == 1, KNOWN_S)
+        assert there.final(there.invite("sip:101@small.example")).status == 486
+        leg = answered(here, invite, media, incoming)
+        assert there.final(there.invite("sip:101@small.example")).status == 486
+        hang_up(here, leg, media)
+        eventually(lambda: small(edges[1]) is None, 2.5)
+    second = there.invite("sip:101@small.example")
+    incoming = media.expect("INVITE")
+    media.answer(incoming, 486)
+    assert there.final(second).status == 486
+
+
+def test_a_lamp_shows_what_happens_at_the_other_edge(edges: tuple[Edge, Edge], make: Make) -> None:
+    for edge in edges:
+        edge.put("lamp", f"103@{DOMAIN}", "acme/lobby")
+        edge.put("credential", AOR, credential("lobby", lamp="1"))
+    phone, media = make("lobby", 57), make("media1", 21, transport="tcp")
+    phone.register()
+    watch = Watch(make("desk1", 58, at=2), f"sip:103@{DOMAIN}")
+    assert watch.subscribe().status == 200
+    assert watch.notified() == ("active", "terminated")
+    invite = media.invite(f"sip:{AOR}", sign=False)
+    incoming = phone.expect("INVITE")
+    began = time.monotonic()
+    assert watch.notified() == ("active", "early")
+    print(f"told after {1000 * (time.monotonic() - began):.0f} ms")
+    leg = answered(media, invite, phone, incoming)
+    assert watch.notified() == ("active", "confirmed")
+    hang_up(media, leg, phone)
+    assert watch.notified() == ("active", "terminated")
+    # One that was not told may ask.
+    edges[0].put("said", "acme/lobby", "busy")
+    edges[1].rpc("htable.delete", "young", "asked")
+    assert watch.quiet()
+    assert watch.subscribe(0).status == 200
