@@ -17,6 +17,7 @@ from tests.edge.edge import Edge, seed
 from tests.edge.phone import Endpoint
 from tests.edge.steps import SPOOF, answered, dp, hang_up
 from tests.edge.test_lamps import Watch
+from tests.edge.test_registrations import signed
 
 pytestmark = pytest.mark.live
 AOR = f"lobby@{DOMAIN}"
@@ -216,8 +217,10 @@ def test_phones_at_both_edges_ring_together(edges: tuple[Edge, Edge], make: Make
     one.register()
     two.register()
     eventually(lambda: len(contacts(edges[0])) == len(contacts(edges[1])) == 2, KNOWN_S)
-    invite = media.invite(f"sip:{AOR}", sign=False)
+    told = (("X-DP-Call", "c-both"), ("X-DP-Account", "acme"), ("X-DP-Group", "sales"))
+    invite = media.invite(f"sip:{AOR}", sign=False, headers=told)
     first, second = one.expect("INVITE"), two.expect("INVITE")
+    assert (dp(first), dp(second)) == ({}, {})
     two.answer(second, 180)
     media.expect(180)
     one.answer(first, 200)
@@ -229,6 +232,40 @@ def test_phones_at_both_edges_ring_together(edges: tuple[Edge, Edge], make: Make
     one.answer(one.expect("BYE"), 200)
     media.expect(200)
     assert one.silent(0.1)
+    # Both edges ring, and each says so.
+    assert [[e["event"] for e in edge.events("c-both")] for edge in edges] == [
+        ["start", "answered", "end"]
+    ] * 2
+
+
+@pytest.mark.parametrize("decliner", [1, 2])
+def test_a_phone_at_another_edge_declines_for_itself(
+    edges: tuple[Edge, Edge], make: Make, decliner: int
+) -> None:
+    """Its home sees that the contact does not ring for the group."""
+    for edge in edges:
+        edge.put("shared", AOR, "sales/600")
+    phones = {at: make("lobby", 58 + at, at=at) for at in (1, 2)}
+    media = make("media1", 21, at=2, transport="tcp")
+    for at, phone in phones.items():
+        more = ";decline=sales" if at == decliner else ""
+        signed(phone, f"<{phone.contact}{more}>")
+    eventually(lambda: len(contacts(edges[0])) == len(contacts(edges[1])) == 2, KNOWN_S)
+    invite = media.invite(f"sip:{AOR}", sign=False, headers=(("X-DP-Group", "sales"),))
+    other = phones[3 - decliner]
+    other.answer(other.expect("INVITE"), 486)
+    assert media.final(invite).status in (404, 486)
+    assert phones[decliner].silent(0.1)
+    for edge in edges:
+        edge.drop("shared", AOR)
+
+
+def test_a_registration_that_runs_out_is_gone_at_both(edges: tuple[Edge, Edge], make: Make, net: str) -> None:
+    edges[0].rpc("ul.add", "location", AOR, f"sip:lobby@{net}.61:5060", 2, "0.5", "", 0, 0, 0)
+    eventually(lambda: contacts(edges[1]), KNOWN_S)
+    media = make("media1", 21, at=2, transport="tcp")
+    eventually(lambda: contacts(edges[0]) == contacts(edges[1]) == [], 5)
+    assert media.final(media.invite(f"sip:{AOR}", sign=False)).status == 404
 
 
 def test_a_limit_of_a_device_is_counted_once(edges: tuple[Edge, Edge], make: Make) -> None:
