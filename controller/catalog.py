@@ -49,6 +49,7 @@ TABLES: dict[tuple[str, str], Table] = {
         Table(_E, "trunk_address", _C, *_HTABLE, "source address: the trunk it belongs to"),
         Table(_E, "media_node", _C, *_HTABLE, "source address: the media node it belongs to"),
         Table(_E, "overflow", _C, *_HTABLE, "cluster: the one that takes over when it cannot"),
+        Table(_E, "edge_node", _C, *_HTABLE, "source address: the edge it belongs to"),
         Table(_E, "emergency", _C, *_HTABLE, "emergency number of a country"),
         Table(
             _E,

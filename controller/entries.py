@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -28,6 +29,11 @@ class State(enum.StrEnum):
 
 
 EVERYWHERE = "*"
+
+
+def server_id(edge: str) -> int:
+    """What an edge of that name writes into contacts that are at home there: 1 to 2^31 - 1."""
+    return zlib.crc32(edge.encode()) % 0x7FFFFFFF + 1
 
 
 class Address(NamedTuple):

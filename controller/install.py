@@ -20,6 +20,7 @@ import jinja2
 import yaml
 
 from controller.compiler.media_local import Local, local_files
+from controller.entries import server_id
 from controller.errors import InputError
 from controller.schema.database import VARIABLE, without_password
 from controller.share import fixed_files, templates_dir
@@ -34,7 +35,15 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
     known: dict[str, Any] = yaml.safe_load((folder / "defaults.yaml").read_text())
     if unknown := sorted(set(variables) - set(known)):
         raise InputError(f"no such variable: {', '.join(unknown)}; there are: {', '.join(known)}")
-    return _rendered(folder, ("local.cfg", "tls.cfg", "default"), known | variables)
+    values = known | variables
+    peers, own = values["peers"] or {}, server_id(values["node"])
+    homes = {server_id(name): address for name, address in peers.items()} if isinstance(peers, dict) else {}
+    if len(homes) != len(peers) or own in homes:
+        raise InputError(
+            f"peers: {peers}: must be the other edges, name: address:port, and not {values['node']}"
+        )
+    values |= {"server_id": own, "homes": homes}
+    return _rendered(folder, ("local.cfg", "peers.cfg", "tls.cfg", "default"), values)
 
 
 def names_files(values: dict[str, Any]) -> dict[str, str]:

@@ -6,6 +6,9 @@ cannot say (the agent or the database was away, the edge restarted) is found by 
 of contacts, which costs the edge nothing at any size. That file is some seconds late, so it only tells
 where to look, and is read a second time after a start.
 
+Edges of one device group know the contacts of each other. Each agent tells of those that are at home at its own edge
+(`server_id`; 0: written before the edge had one), so that every contact is told of once.
+
 Until a comparison has ended, `control.registered` says that nothing is known of this edge.
 """
 
@@ -22,6 +25,7 @@ from typing import Any, NamedTuple
 
 from controller.calls.facts import DEVICE, Fact
 from controller.calls.store import Connection, utc_now
+from controller.entries import server_id
 from controller.errors import NodeRefused
 from controller.wire.jsonrpc import JsonRpc, Refusal
 
@@ -36,9 +40,11 @@ _NONE = ("AOR not found in location table", "AOR has no contacts")
 _USER_AGENT = 255
 
 _PAGE = """
-    SELECT username, domain, count(*) FROM location WHERE (username, domain) > (?, ?)
+    SELECT username, domain, count(*) FROM location WHERE (username, domain) > (?, ?) AND server_id IN (0, ?)
      GROUP BY username, domain ORDER BY username, domain LIMIT ?"""
-_THERE = "SELECT username, domain FROM location WHERE username = ? AND domain = ? LIMIT 1"
+_THERE = (
+    "SELECT username, domain FROM location WHERE username = ? AND domain = ? AND server_id IN (0, ?) LIMIT 1"
+)
 _KNOWN = "SELECT aor, contacts FROM control.registrations WHERE edge = %s AND aor = ANY (%s)"
 _NEXT = """
     SELECT aor FROM control.registrations WHERE edge = %s AND contacts > 0 AND aor > %s ORDER BY aor LIMIT %s"""
@@ -69,6 +75,7 @@ class Registrations:
 
     def __init__(self, node: str, rpc: JsonRpc, location: Path) -> None:
         self._node, self._rpc, self._location = node, rpc, location
+        self._id = server_id(node)
         self._changed: dict[str, dt.datetime] = {}
         self._news = asyncio.Event()
 
@@ -152,13 +159,16 @@ class Registrations:
 
     def _look(self, aors: list[str]) -> dict[str, Contacts]:
         answers = self._rpc.calls([("ul.lookup", ("location", aor)) for aor in aors])
-        return {aor: _contacts(aor, answer) for aor, answer in zip(aors, answers, strict=True)}
+        return {aor: _contacts(aor, answer, self._id) for aor, answer in zip(aors, answers, strict=True)}
 
     def _page(self, after: tuple[str, str]) -> dict[tuple[str, str], int]:
-        return {(row[0], row[1]): row[2] for row in self._read([(*after, _BATCH)], _PAGE)}
+        return {(row[0], row[1]): row[2] for row in self._read([(*after, self._id, _BATCH)], _PAGE)}
 
     def _absent(self, aors: list[str]) -> list[str]:
-        there = {f"{row[0]}@{row[1]}" for row in self._read([aor.split("@", 1) for aor in aors], _THERE)}
+        there = {
+            f"{row[0]}@{row[1]}"
+            for row in self._read([(*aor.split("@", 1), self._id) for aor in aors], _THERE)
+        }
         return [aor for aor in aors if aor not in there]
 
     def _read(self, each: Iterable[Sequence[str | int]], statement: str) -> list[Any]:
@@ -175,12 +185,14 @@ class Registrations:
             ) from None
 
 
-def _contacts(aor: str, answer: Any) -> Contacts:
+def _contacts(aor: str, answer: Any, home: int) -> Contacts:
     if isinstance(answer, Refusal):
         if answer.message in _NONE:
             return Contacts(0, None)
         raise NodeRefused(f"ul.lookup {aor}: Kamailio refused: {answer.code} {answer.message}")
-    there = [one["Contact"] for one in answer["Contacts"]]
+    there = [one["Contact"] for one in answer["Contacts"] if one["Contact"]["Server-Id"] in (0, home)]
+    if not there:
+        return Contacts(0, None)
     newest = max(there, key=lambda one: int(one["Last-Modified"]))
     # A phone may call itself anything, or nothing.
     name = "".join(char if char.isprintable() else "?" for char in str(newest["User-Agent"]))[:_USER_AGENT]

@@ -10,7 +10,7 @@ from typing import Any
 from controller.compiler.dialplan_text import parse_dialplan, routes, trunk_caller_ids
 from controller.compiler.media_templates import render
 from controller.compiler.numbering import numbering
-from controller.desired.model import System, Trunk
+from controller.desired.model import Node, System, Trunk
 from controller.escape import Raw, name
 
 
@@ -21,6 +21,7 @@ def render_shared(system: System) -> str:
         "shared.conf.j2",
         {
             "zone": system.zone,
+            "edges": Raw("&".join(name(endpoint) for endpoint in _edges(system))),
             "countries": [_country(country, system, trunks) for country in sorted(system.countries)],
             "routes": routes((one for one in system.routes), trunks),
             "trunks": trunk_caller_ids(system.trunks),
@@ -57,19 +58,25 @@ def shared_dialplan(system: System) -> dict[str, str]:
     return parse_dialplan(render_shared(system), "templates/asterisk/shared.conf.j2")
 
 
+def _edges(system: System) -> dict[str, Node]:
+    """Endpoint -> edge; the first by name is `edge`."""
+    edges = sorted((node for node in system.nodes if node.kind == "edge"), key=lambda node: node.name)
+    return {f"edge-{edge.name}" if place else "edge": edge for place, edge in enumerate(edges)}
+
+
 def media_files(system: System) -> dict[str, str]:
     """Path below /etc/asterisk/dialplane.d/ -> content."""
-    edges = sorted((node for node in system.nodes if node.kind == "edge"), key=lambda node: node.name)
+    edges = _edges(system)
     values = {
         "zone": system.zone,
         "edges": [
             {
-                "endpoint": f"edge-{edge.name}" if place else "edge",
+                "endpoint": endpoint,
                 "address": edge.address,
                 "host": Raw(f"[{name(edge.address)}]") if ":" in edge.address else name(edge.address),
                 "port": edge.sip_port,
             }
-            for place, edge in enumerate(edges)
+            for endpoint, edge in edges.items()
         ],
     }
     return {"pjsip-edges.conf": render("pjsip-edges.conf.j2", values)}

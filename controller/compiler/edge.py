@@ -198,6 +198,8 @@ def system_entries(system: System) -> Iterator[Entry]:
     for node in system.nodes:
         if node.kind == "media":
             yield entry("media_node", node.address, node.name)
+        if node.kind == "edge":
+            yield entry("edge_node", node.address, node.name)
     for cluster, over in system.overflows:
         yield entry("overflow", cluster, over)
     for number in system.emergency:

@@ -23,6 +23,7 @@ _NOUNS = {
     "trunk": "trunk",
     "trunk_address": "trunk address",
     "media_node": "media node",
+    "edge_node": "edge",
     "emergency": "emergency number",
     "registration": "trunk registration",
     "target": "targets of cluster",

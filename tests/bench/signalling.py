@@ -24,6 +24,8 @@ from tests.bench.lab import ROOT, Failed, Lab, say
 from tests.bench.processes import container_id, cpu_s
 
 EDGE, BARE = "127.0.0.11", "127.0.0.12"
+# Two edges that know each other.
+PAIR = ("127.0.0.13", "127.0.0.14")
 MEDIA, PHONE = "127.0.0.21", "127.0.0.31"
 DEVICES = 1_000
 ACCOUNT, DOMAIN = "bench000000", "bench000000.example"
@@ -47,48 +49,72 @@ class Signalling:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.folder = lab.folder / "sip"
-        (self.folder / "spool").mkdir(parents=True)
+        self.folder.mkdir(parents=True)
         mount = ("-v", f"{self.folder}:{self.folder}")
         shutil.copytree(ROOT / "tests/bench/scenarios", self.folder / "scenarios")
         self._configure()
         say("signalling: our edge, the bare script, SIPp")
         self.sipp = lab.start("sipp", "phones", *mount)
-        self.servers = {}
-        for name, config in ((EDGE, "edge/kamailio.cfg"), (BARE, "bare.cfg")):
-            self.servers[name] = lab.start(
-                f"kamailio-{name.rsplit('.', 1)[1]}", "edge", *mount, "--entrypoint", "kamailio",
+        self.servers: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+        self._runs = itertools.count(1)
+        self._start({EDGE: "edge/kamailio.cfg", BARE: "bare.cfg"})
+
+    def _start(self, configurations: dict[str, str]) -> None:
+        for name, config in configurations.items():
+            self.servers[name] = self.lab.start(
+                f"kamailio-{name.rsplit('.', 1)[1]}", "edge", "-v", f"{self.folder}:{self.folder}",
+                "--entrypoint", "kamailio",
                 command=["-DD", "-E", "-f", f"{self.folder}/{config}", "-Y", str(self.folder), *_MEMORY],
                 network=f"container:{self.sipp}",
             )  # fmt: skip
-        self._ids = {name: container_id(lab, container) for name, container in self.servers.items()}
-        self._runs = itertools.count(1)
-        for server in self.servers:
+            self._ids[name] = container_id(self.lab, self.servers[name])
+        for server in configurations:
             self._ready(server)
 
-    def _configure(self) -> None:
+    def pair(self) -> str:
+        """The first of two edges that know each other; started at the first call."""
+        if PAIR[0] not in self.servers:
+            for place, (own, other) in enumerate((PAIR, PAIR[::-1])):
+                self._edge(f"edge{place + 2}", own, {f"edge{3 - place}": f"{other}:5060"}, 9102 + place)
+            self._start(dict(zip(PAIR, ("edge2/kamailio.cfg", "edge3/kamailio.cfg"), strict=True)))
+        return PAIR[0]
+
+    def _edge(self, name: str, address: str, peers: dict[str, str] | None, metrics_port: int) -> None:
+        """The files of an edge, in the folder of its name."""
         listen = [
-            {"transport": kind, "address": EDGE, "port": 5060, "advertise": None} for kind in ("udp", "tcp")
+            {"transport": kind, "address": address, "port": 5060, "advertise": None}
+            for kind in ("udp", "tcp")
         ]
+        (self.folder / f"{name}-spool").mkdir()
         files = edge_files(
             {
-                "listen": listen, "advertised": f"{EDGE}:5060", "log_stderror": True,
-                "state_db": f"{self.folder}/state.db", "location_db": f"{self.folder}/edge.db",
-                "spool": f"{self.folder}/spool", "rpc_socket": f"{self.folder}/edge.sock", "agent_group": "root",
-                "tls_config": f"{self.folder}/edge/tls.cfg",
+                "node": name, "peers": peers, "metrics_port": metrics_port,
+                "listen": listen, "advertised": f"{address}:5060", "log_stderror": True,
+                "state_db": f"{self.folder}/state.db", "location_db": f"{self.folder}/{name}.db",
+                "spool": f"{self.folder}/{name}-spool", "rpc_socket": f"{self.folder}/{name}.sock",
+                "agent_group": "root", "tls_config": f"{self.folder}/{name}/tls.cfg",
             }
         )  # fmt: skip
-        shutil.copytree(ROOT / "kamailio", self.folder / "edge")
-        for name, text in files.items():
-            (self.folder / "edge" / name).write_text(text)
+        shutil.copytree(ROOT / "kamailio", self.folder / name)
+        for file, text in files.items():
+            (self.folder / name / file).write_text(text)
+        self._contacts(name)
+
+    def _contacts(self, name: str) -> None:
+        """An empty file of contacts."""
+        with sqlite3.connect(self.folder / f"{name}.db") as connection:
+            connection.executescript((ROOT / "kamailio/location.sql").read_text())
+        connection.close()
+
+    def _configure(self) -> None:
+        self._edge("edge", EDGE, None, 9101)
+        self._contacts("bare")
         bare = (ROOT / "tests/bench/bare.cfg").read_text()
         (self.folder / "bare.cfg").write_text(bare.replace("__FOLDER__", str(self.folder)))
         state = State(self.folder / "state.db")
         state.load(entries(), 1)
         state.close()
-        for name in ("edge.db", "bare.db"):
-            with sqlite3.connect(self.folder / name) as connection:
-                connection.executescript((ROOT / "kamailio/location.sql").read_text())
-            connection.close()
         with (self.folder / "devices.csv").open("w") as stream:
             stream.write("SEQUENTIAL\n")
             for n in range(1, DEVICES + 1):
@@ -142,6 +168,8 @@ def entries() -> Iterator[tuple[str, str, str]]:
     yield "account", ACCOUNT, "cluster=bench;status=active;country=DE"
     yield "domain", DOMAIN, ACCOUNT
     yield "media_node", MEDIA, "media1"
+    for place, address in enumerate(PAIR):
+        yield "edge_node", address, f"edge{place + 2}"
     yield "target", "bench", f"media1={MEDIA}:5060,10"
     yield "emergency", "DE:112", "1"
     for n in range(1, DEVICES + 1):

@@ -83,7 +83,7 @@ def test_nodes_that_never_reported_make_it_partly_applied_and_are_named(live: Ru
     sql(url, RING)
     partly = live("apply", "--yes", "--wait", "0.3")
     assert partly.exit_code == 5
-    assert "live on 0 of 3 nodes" in partly.stderr
+    assert "live on 0 of 4 nodes" in partly.stderr
     assert "edge1: its agent never reported; it catches up when it starts" in partly.stderr
 
 
@@ -98,7 +98,7 @@ def test_rollback_without_a_number_undoes_the_newest(live: Run, url: str) -> Non
 
 def test_listings_come_as_json_and_tsv(live: Run) -> None:
     nodes = json.loads(live("node", "list", "--format", "json").stdout)
-    assert [node["node"] for node in nodes] == ["edge1", "media1", "media2"]
+    assert [node["node"] for node in nodes] == ["edge1", "edge2", "media1", "media2"]
     lines = live("history", "--format", "tsv").stdout.splitlines()
     assert lines[0].split("\t")[:3] == ["revision", "at", "by"]
     assert lines[1].split("\t")[1].endswith("Z")
@@ -118,7 +118,7 @@ def test_explain_says_every_step(live: Run) -> None:
 def test_verify_says_which_agents_did_not_answer(live: Run) -> None:
     silent = live("verify", "--deadline", "0.3")
     assert silent.exit_code == 1
-    assert "edge1, media1, media2" in silent.stderr
+    assert "edge1, edge2, media1, media2" in silent.stderr
 
 
 def test_doctor_names_what_is_wrong_with_its_remedy(live: Run, url: str) -> None:

@@ -93,7 +93,7 @@ def test_a_member_is_shown_with_why_it_would_ring_or_not(company: Company) -> No
         """UPDATE group_members SET caller_list_id = (SELECT id FROM caller_lists WHERE name = 'vip')
             WHERE number IS NOT NULL"""
     )
-    company.report("media1", "media2", "edge1")
+    company.report("media1", "media2", "edge1", "edge2")
     assert company.run("user", "do-not-disturb", "alice@acme", "on").exit_code == 0
     assert members(company) == {
         "alice": (False, "alice does not want to be disturbed"),

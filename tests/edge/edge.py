@@ -157,7 +157,7 @@ class Edge:
 
         Not those about a node of ours, or a phone that signed in, that cannot be reached.
         """
-        ours = re.compile("connect [0-9.:]+ failed|tcp_send|tcp_main|t_send_branch")
+        ours = re.compile("connect [0-9.:]+ failed|tcp_send|tcp_main|t_send_branch|precreated request failed")
         found = re.compile("WARNING|ERROR|CRITICAL|ALERT|BUG")
         return [line for line in self.log().splitlines() if found.search(line) and not ours.search(line)]
 

@@ -1,4 +1,4 @@
-"""A SIP endpoint for tests: phone, media node or carrier. UDP and TCP, one socket address each.
+"""A SIP endpoint for tests: phone, media node or carrier. UDP, TCP and (as a client) TLS, one socket address each.
 
 It does nothing by itself but receive; a test says what to send and what it expects, so that a test reads
 like the call it is about. Only loopback addresses.
@@ -11,6 +11,7 @@ import queue
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 import uuid
@@ -65,7 +66,7 @@ class Endpoint:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._sock.bind((address, port))
         self.port = self._sock.getsockname()[1]
-        if transport == "tcp":
+        if transport != "udp":
             self._sock.listen()
         self._thread = threading.Thread(target=self._receive, daemon=True)
         self._thread.start()
@@ -103,6 +104,8 @@ class Endpoint:
                         self._connections.append(sock.accept()[0])
                     else:
                         data = sock.recv(65535)
+                        while isinstance(sock, ssl.SSLSocket) and sock.pending():
+                            data += sock.recv(65535)
                         if not data:
                             self._connections.remove(sock)
                             continue
@@ -132,6 +135,10 @@ class Endpoint:
             out.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             out.bind((self.address, 0))
             out.connect(self.edge)
+            if self.transport == "tls":
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                out = context.wrap_socket(out)
             self._connections.append(out)
             self._out = out
         self._out.sendall(data)
@@ -178,7 +185,7 @@ class Endpoint:
     @property
     def contact(self) -> str:
         """Contact URI."""
-        tail = ";transport=tcp" if self.transport == "tcp" else ""
+        tail = "" if self.transport == "udp" else f";transport={self.transport}"
         return f"sip:{self.user}@{self.claims}:{self.port}{tail}"
 
     def via(self) -> str:

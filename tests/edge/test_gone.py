@@ -63,6 +63,25 @@ def test_a_phone_whose_connection_is_gone_is_not_registered(make: Make, edge: Ed
     assert place(edge) == 0
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_media_node_is_gone_and_the_phone_it_rang_stops(
+    make: Make, media: Endpoint, transport: str
+) -> None:
+    phone = make("lobby", 85, transport=transport)
+    phone.register()
+    media.invite(f"sip:lobby@{DOMAIN}", sign=False)
+    ringing = phone.expect("INVITE")
+    phone.answer(ringing, 180)
+    media.expect(180)
+    # The process that owns connections has this one when nothing happened on it for a moment.
+    time.sleep(0.3)
+    media.close()
+    phone.answer(phone.expect("CANCEL"), 200)
+    phone.answer(ringing, 487)
+    phone.expect("ACK")
+    phone.register(expires=0)
+
+
 def test_one_contact_is_gone_and_the_other_rings_on(make: Make, edge: Edge, media: Endpoint) -> None:
     gone, phone = make("limited", 82), make("limited", 83)
     gone.register()

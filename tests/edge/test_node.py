@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             {"transport": "tls", "address": "127.0.0.1", "port": 5071, "advertise": "203.0.113.1:15071"},
         ],
     },
+    "peers": {"peers": {"edge2": "198.51.100.2:5060", "edge3": "198.51.100.3:5060"}},
     "other paths": {"state_db": "/x/s.db", "location_db": "/x/l.db", "spool": "/x", "zone": "voip.internal"},
 }
 

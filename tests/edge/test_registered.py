@@ -155,6 +155,24 @@ async def test_what_was_missed_is_found_by_comparison(
     assert (await said(connection))[DESK] == ("unregistered", 0)
 
 
+async def test_a_contact_is_told_of_by_the_agent_of_its_home_alone(
+    connection: store.Connection, edge: Edge, phone: Endpoint, rpc: JsonRpc
+) -> None:
+    phone.register()
+    await in_file(edge, {DESK})
+    await beat(connection)
+    for name in ("edge2", "edge1"):
+        one = Registrations(name, rpc, edge.location)
+        one.heard([Fact(f"device:{DESK}", name, store.utc_now(), "registered", "f", 0)])
+        await one.store(connection)
+        await one.compare(connection)
+    rows = await connection.execute("SELECT edge, contacts FROM control.registrations ORDER BY 1")
+    assert [tuple(row.values()) for row in await rows.fetchall()] == [("edge1", 1), ("edge2", 0)]
+    await connection.execute("DELETE FROM control.registrations")
+    await Registrations("edge2", rpc, edge.location).compare(connection)
+    assert await said(connection) == {}
+
+
 async def test_nothing_is_known_of_an_edge_whose_agent_is_away(
     connection: store.Connection, database: str, edge: Edge, phone: Endpoint, rpc: JsonRpc
 ) -> None:

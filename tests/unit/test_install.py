@@ -6,6 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from controller.cli import main
+from controller.entries import server_id
 
 
 def install(*arguments: str) -> str:
@@ -124,3 +125,18 @@ def test_a_name_server_s_file_holds_no_password(tmp_path: Path) -> None:
     words = ["agent", "install", "names", "--address", "198.51.100.51"]
     done = CliRunner().invoke(main, words, env={"DIALPLANE_DATABASE": ""})
     assert "name the rows with --database" in done.stderr
+
+
+def test_edges_that_know_each_other_have_different_names(tmp_path: Path) -> None:
+    words = ["edge", "--base", "--address", "198.51.100.1", "--configuration", str(tmp_path)]
+    words += ["--service-file", str(tmp_path / "default"), "--set", f"location_db={tmp_path / 'l.db'}"]
+    install(*words)
+    assert "WITH_PEERS" not in (tmp_path / "local.cfg").read_text()
+    install(*words, "--set", "peers={edge2: 198.51.100.2:5060}")
+    assert f'"!__PEERS__!{server_id("edge2")}=198.51.100.2:5060;!g"' in (tmp_path / "local.cfg").read_text()
+    assert f"server_id={server_id('edge1')}\n" in (tmp_path / "local.cfg").read_text()
+    assert '"sip:198.51.100.2:5060;transport=tcp"' in (tmp_path / "peers.cfg").read_text()
+    for wrong in ("{edge1: 198.51.100.2:5060}", "[198.51.100.2:5060]"):
+        done = CliRunner().invoke(main, ["agent", "install", *words, "--set", f"peers={wrong}"])
+        assert done.exit_code == 2
+        assert "peers: " in done.stderr

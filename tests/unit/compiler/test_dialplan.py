@@ -163,7 +163,9 @@ def test_language_of_the_user_before_that_of_the_account() -> None:
 def test_endpoints_of_several_edges() -> None:
     system = replace(SYSTEM, nodes=(Node("e2", "edge", "g1", "10.0.0.2", 5061, 1), *SYSTEM.nodes))
     text = dialplan_shared.media_files(system)["pjsip-edges.conf"]
-    assert re.findall(r"^\[(.+)\]", text, re.M) == ["edge", "edge", "edge-edge1", "edge-edge1"]
+    assert re.findall(r"^\[(.+)\]", text, re.M) == [*["edge"] * 3, *["edge-edge1"] * 3]
+    assert dialplan_shared.shared_dialplan(system)["system/:edges"] == "Return(edge&edge-edge1)"
+    assert text.count("qualify_frequency = 2") == 2
     assert r"outbound_proxy = sip:10.0.0.2:5061\;transport=tcp\;lr" in text
 
 

@@ -92,6 +92,7 @@ def test_a_trunk_that_registers_has_a_registration_and_a_disabled_one_nothing() 
 def test_the_system_gives_trusted_nodes_emergency_numbers_and_shared_trunks() -> None:
     entries = {(entry.address.table, entry.address.key): entry.value for entry in edge.system_entries(SYSTEM)}
     assert entries["media_node", "10.213.0.21"] == "media1"
+    assert entries["edge_node", "10.213.0.11"] == "edge1"
     assert entries["emergency", "DE:112"] == "1"
     assert entries["trunk", "carrier-a"] == "host=198.51.100.7;port=5060;transport=udp;format=digits"
 
