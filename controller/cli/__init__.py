@@ -29,6 +29,7 @@ _COMMANDS = {
     "db": "rows",
     "doctor": "doctor",
     "rpc": "node",
+    "simulate": "simulate",
     "try": "trial",
     "agent": "service",
     "agi": "agi",

@@ -3,8 +3,8 @@
 How full a cluster is: its load by its capacity, both in the same unit (calls at the same time). Imbalance: the fullest
 cluster by the mean of all (whole load by whole capacity); 1.0 is level. To find the fewest moves is bin packing, so
 this is a greedy choice: from the fullest cluster the smallest account that alone takes off what is too much, else the
-largest that fits, to where most is free; in the end moves that turned out not to be needed are left out. Nothing is moved to a
-cluster that would then be above the target, or that has no capacity.
+largest that fits, to where most is free; in the end moves that turned out not to be needed are left out. Nothing is
+moved to a cluster that would then be above the target, or that has no capacity.
 """
 
 from __future__ import annotations
