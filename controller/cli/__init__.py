@@ -23,6 +23,7 @@ _COMMANDS = {
     "queue": "queue",
     "schedule": "schedule",
     "user": "user",
+    "account": "account",
     "call": "call",
     "node": "node",
     "import": "rows",

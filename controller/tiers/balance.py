@@ -3,8 +3,8 @@
 How full a cluster is: its load by its capacity, both in the same unit (calls at the same time). Imbalance: the fullest
 cluster by the mean of all (whole load by whole capacity); 1.0 is level. To find the fewest moves is bin packing, so
 this is a greedy choice: from the fullest cluster the smallest account that alone takes off what is too much, else the
-largest that fits, to where most is free; in the end moves that turned out not to be needed are left out. Nothing is
-moved to a cluster that would then be above the target, or that has no capacity.
+largest that fits, to where most is free. The last move off a cluster is never larger than those before, so none of them
+could be left out. Nothing is moved to a cluster that would then be above the target, or that has no capacity.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Limits:
 
     `target`: imbalance it aims for, above 1. `canary`: accounts in the first batch. `batch_accounts`, `batch_pct`: at
     most so many accounts, and so much of the whole load in percent, in one batch; one account alone may be more.
-    `most_moves`: accounts in all batches. `room_pct`: a cluster is filled to at most so much of its capacity.
+    `most_moves`: accounts in all batches. `room_pct`: a cluster is filled to at most so much of its capacity; None:
+    capacities only say how large clusters are by each other.
     """
 
     target: float = 1.10
@@ -31,7 +32,7 @@ class Limits:
     batch_accounts: int = 50
     batch_pct: float = 1.0
     most_moves: int = 1000
-    room_pct: float = 80.0
+    room_pct: float | None = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,7 @@ def rebalance(
             found.append(step)
             floor.move(*step)
     why = why or floor.left or f"no cluster is above {limits.target:.2f} times the mean"
-    needed = floor.without_needless(found)
-    batches = _batches(needed, floor, limits)
+    batches = _batches(found, floor, limits)
     return Proposal(batches, before, imbalance(floor.load, capacity), why)
 
 
@@ -147,8 +147,10 @@ class _Floor:
 
     def room(self, cluster: str) -> float:
         """Load it may still be given."""
-        filled = self.capacity[cluster] * self.limits.room_pct / 100
-        return min(self.most(cluster), filled) - self.load[cluster]
+        room = self.most(cluster)
+        if self.limits.room_pct is not None:
+            room = min(room, self.capacity[cluster] * self.limits.room_pct / 100)
+        return room - self.load[cluster]
 
     def too_full(self) -> str | None:
         """The fullest of those above the target."""
@@ -204,16 +206,6 @@ class _Floor:
         """As if it were done."""
         self.load[source] -= self.of[account]
         self.load[to] += self.of[account]
-
-    def without_needless(self, moves: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-        """The moves without which a cluster would be too full; the smallest are looked at first."""
-        kept = list(moves)
-        for one in sorted(moves, key=lambda move: (self.of[move[0]], move[0])):
-            account, source, to = one
-            if self.load[source] + self.of[account] <= self.most(source):
-                self.move(account, to, source)
-                kept.remove(one)
-        return kept
 
     def reason(self, account: str, source: str, to: str) -> str:
         """A sentence, said before the move is done."""
