@@ -44,9 +44,9 @@ def bars(title: str, values: Sequence[float], hours: float, low: float = 0.0) ->
 
 
 def _short(value: float) -> str:
-    for size, unit in ((1e6, "M"), (1e4, "k")):
+    for size, unit in ((1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / (1e6 if unit == 'M' else 1e3):.3g}{unit}"
+            return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
 
 

@@ -15,6 +15,7 @@ REGISTRY = {
     "group_of_50": "tests.bench.group",
     "queues": "tests.bench.queues",
     "queue_callers": "tests.bench.agi_waiting",
+    "balance": "tests.bench.balance",
     "start_of_the_command": "tests.bench.command",
     "fill_empty_edge": "tests.bench.fill_edge",
     "compile_from_nothing": "tests.bench.compile",
