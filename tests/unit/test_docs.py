@@ -23,6 +23,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     DOCS / "guide.md",
     DOCS / "features.md",
+    DOCS / "scale.md",
 ]
 UNITS = sorted((DOCS / "units").glob("*.service"))
 # Where a path in a document may begin.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "controller"
-PURE = ("compiler", "plan", "policy")
+PURE = ("compiler", "plan", "policy", "tiers")
 # What no pure room imports: sockets, files of processes, SQL, clocks, randomness.
 IMPURE = {
     "socket",
