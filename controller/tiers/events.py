@@ -100,3 +100,9 @@ def _event(where: str, item: object, problem: Callable[[str], None]) -> Event | 
 def _seconds(text: object) -> float | None:
     match = re.fullmatch(r"(\d{1,3}):([0-5]\d)", text) if isinstance(text, str) else None
     return int(match[1]) * 3600.0 + int(match[2]) * 60.0 if match else None
+
+
+def many(number: int, what: str) -> str:
+    """So many of something, in words."""
+    plural = {"batch": "batches"}.get(what, f"{what}s")
+    return f"{number} {what if number == 1 else plural}"

@@ -205,7 +205,7 @@ def _ticks(low: float, high: float) -> list[float]:
     raw = max(high - low, 1e-6) / 5
     size = 10.0 ** floor(log10(raw))
     step = next(size * one for one in (1, 2, 2.5, 5, 10) if size * one >= raw)
-    return [round(low + n * step, 9) for n in range(ceil((high - low) / step) + 1)]
+    return [round(low + n * step, 9) for n in range(max(1, ceil((high - low) / step)) + 1)]
 
 
 def _decades(high: float) -> list[float]:

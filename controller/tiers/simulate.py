@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from controller.tiers.balance import Limits, Move, Proposal, rebalance
-from controller.tiers.events import Event
+from controller.tiers.events import Event, many
 from controller.tiers.reports import NEVER, Reports
 from controller.tiers.traffic import OK, REFUSES, SILENT, Count, Traffic
 from controller.tiers.world import (
@@ -190,8 +190,10 @@ class _Run:
     def _fullness(self) -> tuple[Floats, float]:
         """How full each node that answers is, and the mean."""
         there = (self.world.cap > 0) & (self.traffic.status == OK)
+        if not there.any():
+            return np.zeros(1), 0.0
         calls, cap = self.traffic.calls[there], self.world.cap[there]
-        return calls / cap, float(calls.sum() / max(1, cap.sum()))
+        return calls / cap, float(calls.sum() / cap.sum())
 
     def _sample(self, now: float) -> None:
         full, mean = self._fullness()
@@ -283,12 +285,12 @@ class _Run:
 
     def _node_crash(self, event: Event, outcome: Outcome, _now: float) -> Callable[[], None]:
         chosen = [self.nodes.rows[index][:2] for index in self._some(event.count, len(self.nodes.rows))]
-        outcome.what = f"{len(chosen)} media nodes"
+        outcome.what = many(len(chosen), "media node")
         return self._stop(chosen, REFUSES, outcome)
 
     def _node_freeze(self, event: Event, outcome: Outcome, _now: float) -> Callable[[], None]:
         chosen = [self.nodes.rows[index][:2] for index in self._some(event.count, len(self.nodes.rows))]
-        outcome.what = f"{len(chosen)} media nodes"
+        outcome.what = many(len(chosen), "media node")
         return self._stop(chosen, SILENT, outcome)
 
     def _cluster_loss(self, event: Event, outcome: Outcome, _now: float) -> Callable[[], None]:
@@ -298,7 +300,7 @@ class _Run:
 
     def _edge_crash(self, event: Event, outcome: Outcome, now: float) -> Callable[[], None]:
         chosen = [one // EDGES_PER_GROUP for one in self._some(event.count, self.size.edges)]
-        outcome.what = f"{len(chosen)} edges"
+        outcome.what = many(len(chosen), "edge")
         for group in chosen:
             part = float(self.world.group_part[group]) / EDGES_PER_GROUP
             outcome.up += round(self.traffic.talking.sum() * part)
@@ -316,7 +318,7 @@ class _Run:
         count = min(event.count, len(self.nodes.rows))
         first = int(self.random.integers(len(self.nodes.rows) - count + 1))
         chosen = range(first, first + count)
-        outcome.what = f"{count} media nodes"
+        outcome.what = many(count, "media node")
         self.nodes.arrive_s[first : first + count] = NEVER
         return lambda: self.nodes.connect(chosen, event.at_s + event.for_s, self.random)
 
@@ -332,7 +334,7 @@ class _Run:
 
     def _load_swing(self, event: Event, outcome: Outcome, _now: float) -> Callable[[], None]:
         clusters = self._some(event.count, len(self.world.clusters))
-        outcome.what = f"{len(clusters)} clusters, load x {event.factor:g}"
+        outcome.what = f"{many(len(clusters), 'cluster')}, load x {event.factor:g}"
         self.swing[clusters] = event.factor
 
         def undo() -> None:
@@ -351,7 +353,7 @@ class _Run:
         self.proposal = rebalance(load, assigned, capacity, Limits(most_moves=event.count))
         self.batches = [(now + n * event.for_s, batch) for n, batch in enumerate(self.proposal.batches)]
         outcome.event = replace(event, for_s=event.for_s * max(1, len(self.batches)))
-        outcome.what = f"{len(self.proposal.moves)} accounts in {len(self.batches)} batches"
+        outcome.what = f"{many(len(self.proposal.moves), 'account')}, {many(len(self.batches), 'batch')}"
         return _nothing
 
     def _move(self, batch: tuple[Move, ...]) -> None:

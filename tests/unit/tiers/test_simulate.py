@@ -122,6 +122,14 @@ def test_nodes_get_calls_by_weight() -> None:
     assert mean <= p99 <= most < 5
 
 
+@pytest.mark.parametrize("nodes", [1, 3, 9])
+def test_a_very_small_installation_can_lose_all_its_nodes(nodes: int) -> None:
+    result = simulate(Size(nodes, 2, 20, 2), events.default(2, nodes, 2))
+    lost = next(one for one in result.outcomes if one.event.kind == "cluster_loss")
+    assert (lost.count.refused > 0) == (nodes < 9)
+    assert plot.svg(result).endswith("</svg>\n")
+
+
 def test_every_problem_of_a_file_of_failures_is_named() -> None:
     data = [{"at": 9, "kind": "node_crash"}, {"at": "10:00", "kind": "fire", "count": 0, "size": 1}, "x"]
     with pytest.raises(BadRows) as error:
@@ -135,6 +143,16 @@ def test_every_problem_of_a_file_of_failures_is_named() -> None:
         "write a mapping, for example {at",
     ]
     assert all(one.startswith("item ") for one in said)
+
+
+def test_the_page_shows_the_tables_there_are() -> None:
+    page = (Path(__file__).parents[3] / "controller" / "docs" / "scale.md").read_text()
+    shown = [" ".join(line.split()) for line in page.splitlines()]
+    for table in story.tables(simulate(SMALL, events.default(2, 60, 16))):
+        if table.title in {"Events", "All calls", "Placement"}:
+            assert shown[shown.index(table.title) + 1] == " ".join(table.columns)
+            kinds = [row[0] if table.title != "Events" else row[1] for row in table.rows]
+            assert all(any(kind in line for line in shown) for kind in kinds), table.title
 
 
 Run = Callable[..., tuple[int, str, str]]
