@@ -12,7 +12,7 @@ last report and its condition before:
 | busy | load reaches `load_limit_pct` | load is a tenth of the limit lower |
 | takes | none of these | one of these |
 
-Targets of a cluster are the nodes that take calls; if none does, those that are only lost, for it may be that only
+Targets of a cluster are the nodes that take calls; where all enabled ones are lost these, for it may be that only
 reports do not arrive. A call goes to a target of its cluster by weight, else to one of the overflow cluster, else to
 one that failed a moment ago, else it is refused with Retry-After.
 """
@@ -134,9 +134,10 @@ def _share_tenths(calls: int, cap: int | None, load: int, limit: int | None) -> 
 
 
 def targets(nodes: Iterable[tuple[Node, Condition]]) -> tuple[Target, ...]:
-    """The targets of a cluster, by name: nodes that take calls; if none does, those that are only lost."""
-    listed = sorted(nodes, key=lambda one: one[0].name.encode())
-    taking = [one for one in listed if one[1].takes] or [one for one in listed if one[1].lost]
+    """The targets of a cluster, by name: nodes that take calls; all enabled ones when all are lost."""
+    listed = sorted((one for one in nodes if one[0].state == "enabled"), key=lambda one: one[0].name.encode())
+    all_lost = all(now.lost for _, now in listed)
+    taking = [one for one in listed if one[1].takes or all_lost]
     # Half a unit goes up, as in PostgreSQL's round().
     return tuple(
         Target(node.name, max(1, (node.weight * now.share_tenths + 5) // 10)) for node, now in taking

@@ -67,6 +67,7 @@ async def test_resync_finds_what_began_while_nobody_looked(
     service = CallService(node="m", dsn="host=/nonexistent", spool=tmp_path, state=tmp_path, ami=ami)
     task = asyncio.create_task(service.run())
     await until(lambda: len(service.table.calls().get("abc-2", [])) == 2)
+    await until(lambda: bool(service._restarts))
     assert service._restarts[0].call_id == "node:m"
     for leg in service.table.calls()["abc-2"]:
         await first.action("Hangup", {"Channel": leg.name})

@@ -114,6 +114,9 @@ def test_all_full_is_nobody_and_a_drained_node_is_never_tried(both: psycopg.Conn
     reports(both, "media1", calls=1)
     reports(both, "media2", calls=1)
     assert target(both) is None
+    reports(both, "media2", calls=1, ago_s=5)
+    both.execute("SELECT control.look_at_nodes()")
+    assert target(both) is None, "one is full, the other lost: the overflow takes over"
     both.execute("UPDATE nodes SET state = 'draining' WHERE name = 'media1'")
     reports(both, "media2", calls=1, ago_s=5)
     both.execute("SELECT control.look_at_nodes()")

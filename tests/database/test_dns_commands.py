@@ -38,18 +38,20 @@ def test_show_prints_names_as_dig_shows_them(run: Run, sample: str) -> None:
     assert lines[lines.index(";; ADDITIONAL SECTION:") + 1 :] == [
         "media2.c1.nodes.dialplane.internal. 5 IN A 10.213.0.22",
         "edge1.edges.phones.dialplane.internal. 5 IN A 10.213.0.11",
-        "; media1 of c1: never heard of; not answered",
+        "edge2.edges.phones.dialplane.internal. 5 IN A 10.213.0.12",
+        "; media1 of c1: its agent never reported; not answered",
     ]
     with psycopg.connect(sample) as connection:
         connection.execute("DELETE FROM control.node_state")
+        connection.execute("SELECT control.look_at_nodes()")
     done = run("show", "acme")
     assert f"{voice} media1.c1.nodes.dialplane.internal." in done.stdout
     assert (
-        "; media1 of c1: never heard of; answered all the same: no node of the cluster takes calls"
+        "; media1 of c1: its agent never reported; answered all the same: no node of the cluster takes calls"
         in done.stdout
     )
     listed = json.loads(run("show", "acme", "--format", "json").stdout)
-    assert len(listed) == 7 * 2 + 2
+    assert len(listed) == 7 * 2 + 2 * 2
     assert listed[0].keys() == {"name", "ttl", "type", "data"}
 
 

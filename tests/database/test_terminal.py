@@ -57,7 +57,7 @@ def test_apply_asks_on_a_terminal_and_no_is_the_default(url: str, answer: str) -
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_yes_publishes_and_every_node_has_a_line_that_lives(url: str, no_color: bool) -> None:
-    with Agents(url, "edge1", "media1", "media2"), Terminal(
+    with Agents(url, "edge1", "edge2", "media1", "media2"), Terminal(
         url, "apply", **({"NO_COLOR": "1"} if no_color else {})
     ) as seen:  # fmt: skip
         seen.until("apply? [y/N]:")
@@ -65,14 +65,14 @@ def test_yes_publishes_and_every_node_has_a_line_that_lives(url: str, no_color: 
         assert seen.end() == 0
     number = newest(url)
     assert f"published as revision {number}" in seen.text
-    for node in ("edge1", "media1", "media2"):
+    for node in ("edge1", "edge2", "media1", "media2"):
         assert re.search(rf"  {node} +ok +live and verified at revision {number}", seen.text)
-    assert f"revision {number} is live and verified on 3 nodes" in seen.text
+    assert f"revision {number} is live and verified on 4 nodes" in seen.text
     assert bool(COLOUR.search(seen.raw)) is not no_color
 
 
 def test_what_a_server_says_is_shown_as_it_is_while_an_apply_waits(url: str) -> None:
-    with Agents(url, "edge1", "media1", pending=1, media2=SAID), Terminal(
+    with Agents(url, "edge1", "edge2", "media1", pending=1, media2=SAID), Terminal(
         url, "apply", "--yes", "--wait", "2"
     ) as seen:  # fmt: skip
         assert seen.end() == 5
@@ -83,7 +83,7 @@ def test_what_a_server_says_is_shown_as_it_is_while_an_apply_waits(url: str) -> 
 
 @pytest.mark.parametrize("command", [("node", "list"), ("node", "show", "media2"), ("doctor",)])
 def test_listings_show_it_too(url: str, command: tuple[str, ...]) -> None:
-    report(url, {"edge1": None, "media1": None, "media2": SAID}, pending=1)
+    report(url, {"edge1": None, "edge2": None, "media1": None, "media2": SAID}, pending=1)
     with Terminal(url, *command, COLUMNS="250") as seen:
         assert seen.end() in (0, 1)
     assert f"failed: {SAID}" in seen.text
@@ -177,4 +177,7 @@ def test_draining_and_resuming_are_said_and_live_at_commit(url: str) -> None:
     assert target() == before
     assert run("drain", "media9")[0] == 2
     unknown = run("show", "media9")
-    assert unknown == (2, "error: there is no node media9; there are: edge1, media1, media2 (table nodes)")
+    assert unknown == (
+        2,
+        "error: there is no node media9; there are: edge1, edge2, media1, media2 (table nodes)",
+    )

@@ -79,7 +79,7 @@ def test_a_place_for_its_socket_that_others_can_write_is_said_with_the_remedy(fo
 def whole(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     """The plan, the files, one call explained."""
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^plan [0-9a-f]{6} +on revision \d+ +3 nodes$", done.stdout, re.M)
+    assert re.search(r"^plan [0-9a-f]{6} +on revision \d+ +4 nodes$", done.stdout, re.M)
     assert "+ account acme " in done.stdout
     assert re.search(r"^\d+ add, 0 change, 0 remove; .*; safe$", done.stdout, re.M)
     assert re.search(r"ring bob@acme\.example for 15 s +extension 102 of acme is user bob", done.stdout)

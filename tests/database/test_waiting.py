@@ -43,7 +43,7 @@ def timed(run: Run, *arguments: str) -> tuple[Result, float]:
 
 def test_a_node_that_died_at_the_newest_revision_is_not_called_live(run: Run, url: str) -> None:
     silent(url, "media2", 3 * 3600)
-    report(url, {"edge1": None, "media1": None})
+    report(url, {"edge1": None, "edge2": None, "media1": None})
     listed = {one["node"]: one for one in json.loads(run("node", "list", "--format", "json").stdout)}
     assert listed["media1"]["is"].startswith("live and verified at revision")
     assert listed["media2"]["is"].startswith("not heard of for 3 h, then at revision")
@@ -84,10 +84,10 @@ def test_verify_does_not_call_a_dead_node_in_sync(run: Run, url: str) -> None:
 @pytest.mark.usefixtures("changed")
 def test_a_node_that_was_long_away_costs_no_wait(run: Run, url: str) -> None:
     silent(url, "media2", 60)
-    with Agents(url, "edge1", "media1"):
+    with Agents(url, "edge1", "edge2", "media1"):
         partly, took_s = timed(run, "apply", "--yes", "--wait", "20")
     assert partly.exit_code == 5
-    assert "live on 2 of 3 nodes" in partly.stderr
+    assert "live on 3 of 4 nodes" in partly.stderr
     assert "media2: not heard of for 6" in partly.stderr
     assert took_s < 10
 
@@ -96,7 +96,7 @@ def test_a_node_that_was_long_away_costs_no_wait(run: Run, url: str) -> None:
 def test_a_node_that_fell_silent_just_now_is_waited_for(run: Run, url: str) -> None:
     """Its agent restarts, as at an upgrade."""
     silent(url, "media2", 5)
-    with Agents(url, "edge1", "media1"):
+    with Agents(url, "edge1", "edge2", "media1"):
         partly, took_s = timed(run, "apply", "--yes", "--wait", "2")
     assert partly.exit_code == 5
     assert took_s > 2
@@ -104,7 +104,7 @@ def test_a_node_that_fell_silent_just_now_is_waited_for(run: Run, url: str) -> N
 
 def test_a_node_that_was_away_and_comes_back_meanwhile_is_waited_for(url: str) -> None:
     silent(url, "media2", 60)
-    says: dict[str, str | None] = {"edge1": None, "media1": "at it"}
+    says: dict[str, str | None] = {"edge1": None, "edge2": None, "media1": "at it"}
     report(url, says, pending=1)
     then: dict[int, dict[str, str | None]]
     then = {1: {"media2": "starting"}, 2: {"media1": None}, 3: {"media2": None}}
@@ -141,7 +141,7 @@ def test_a_node_that_the_change_does_not_touch_does_not_fail_the_apply(run: Run,
 
 @pytest.mark.usefixtures("changed")
 def test_a_failure_on_a_node_that_has_the_revision_and_is_touched_ends_with_6(run: Run, url: str) -> None:
-    with Agents(url, "edge1", "media1", media2="cannot be repaired: dialplan account-acme/101"):
+    with Agents(url, "edge1", "edge2", "media1", media2="cannot be repaired: dialplan account-acme/101"):
         done = run("apply", "--yes", "--wait", "1")
     assert done.exit_code == 6, done.output
     assert "was applied, but reading back does not show it" in done.stderr
@@ -150,16 +150,16 @@ def test_a_failure_on_a_node_that_has_the_revision_and_is_touched_ends_with_6(ru
 
 @pytest.mark.usefixtures("changed")
 def test_operations_that_are_pending_on_a_touched_node_end_with_5(run: Run, url: str) -> None:
-    with Agents(url, "edge1", "media1", pending=1, media2="AMI of media2: nobody listens"):
+    with Agents(url, "edge1", "edge2", "media1", pending=1, media2="AMI of media2: nobody listens"):
         done = run("apply", "--yes", "--wait", "1")
     assert done.exit_code == 5, done.output
     assert "media2: failed: AMI of media2" in done.stderr
 
 
 def test_live_at_commit_says_of_a_dead_node_that_it_does_not_have_it(run: Run, url: str) -> None:
-    report(url, {"edge1": None, "media2": None})
+    report(url, {"edge1": None, "edge2": None, "media2": None})
     silent(url, "media1", 100)
-    with Agents(url, "edge1", "media2"):
+    with Agents(url, "edge1", "edge2", "media2"):
         done, took_s = timed(run, "group", "leave", "sales@acme", "bob", "--wait", "20")
     assert done.exit_code == 5, done.output
     assert "live on media2" in done.stdout

@@ -37,8 +37,8 @@ COMMENT ON TABLE control.node_condition IS
 COMMENT ON COLUMN control.node_condition.node IS 'Name of the node.';
 COMMENT ON COLUMN control.node_condition.takes IS 'Whether it takes new calls.';
 COMMENT ON COLUMN control.node_condition.lost IS
-    'Whether it is only thought not to: it is not heard of, does not answer its agent, or lacks a revision. Such a node is '
-    'tried when no other takes calls, for it may be that only reports do not arrive.';
+    'Whether it is only thought not to: it is not heard of, does not answer its agent, or lacks a revision. Where all are '
+    'lost they are tried, for it may be that only reports do not arrive.';
 COMMENT ON COLUMN control.node_condition.why IS 'Why it takes none; empty: it does.';
 COMMENT ON COLUMN control.node_condition.share_tenths IS
     'How much of its cap and load limit is free, in tenths: its weight counts so much.';
@@ -94,16 +94,16 @@ AS $$
                CASE family(t.address) WHEN 4 THEN host(t.address) ELSE '[' || host(t.address) || ']' END,
                t.sip_port, greatest(1, round(t.weight * t.share_tenths / 10.0))),
         ' ' ORDER BY t.name COLLATE "C"
-    ) FILTER (WHERE t.takes OR NOT t.some_take)
+    ) FILTER (WHERE t.takes OR t.all_lost)
     FROM (
         SELECT n.name, n.address, n.sip_port, n.weight, c.takes, coalesce(c.share_tenths, 10) AS share_tenths,
-            coalesce(bool_or(c.takes) OVER (), false) AS some_take
+            bool_and(coalesce(c.lost, true)) OVER () AS all_lost
         FROM public.nodes AS n LEFT JOIN control.node_condition AS c ON c.node = n.name
-        WHERE n.cluster_id = cluster AND n.kind = 'media' AND n.state = 'enabled' AND (c.takes IS NOT FALSE OR c.lost)
+        WHERE n.cluster_id = cluster AND n.kind = 'media' AND n.state = 'enabled'
     ) AS t
 $$;
 COMMENT ON FUNCTION control.target_value IS
-    'The media nodes of a cluster that take calls, as the entry target holds them; if none does, those that are only lost; '
+    'The media nodes of a cluster that take calls, as the entry target holds them; all enabled ones when all are lost; '
     'null: none.';
 
 CREATE FUNCTION control.refresh_conditions(names text[]) RETURNS bigint

@@ -23,6 +23,7 @@ from controller.tiers.pick import (
 NODE = Node("m1", call_cap=100, load_limit_pct=80)
 TAKES = Condition(takes=True, lost=False, why="", share_tenths=10)
 LOST = Condition(takes=False, lost=True, why="not heard of", share_tenths=10)
+OUT = Condition(takes=False, lost=False, why="draining", share_tenths=10)
 FULL = Condition(takes=False, lost=False, why="full: 100 of 100 calls", share_tenths=1)
 
 
@@ -108,8 +109,9 @@ def test_targets_are_those_that_take_calls_by_name_and_share() -> None:
     assert targets(nodes) == (Target("m1", 3), Target("m10", 1), Target("m2", 10))
 
 
-def test_only_lost_ones_are_targets_when_none_takes_calls() -> None:
-    assert targets([(Node("m1"), LOST), (Node("m2"), FULL)]) == (Target("m1", 10),)
+def test_lost_ones_are_targets_when_all_enabled_ones_are_lost() -> None:
+    assert targets([(Node("m1"), LOST), (Node("m2", state="draining"), OUT)]) == (Target("m1", 10),)
+    assert targets([(Node("m1"), LOST), (Node("m2"), FULL)]) == (), "the overflow has room, or nobody"
     assert targets([(Node("m2"), FULL)]) == ()
 
 
