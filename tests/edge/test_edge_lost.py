@@ -224,6 +224,23 @@ def test_three_edges(net: str, tmp_path_factory: pytest.TempPathFactory, make: M
             edge.stop(kill=True)
 
 
+def test_an_edge_is_trusted_when_its_row_is_live(edges: list[Edge], make: Make, net: str) -> None:
+    """A new installation: servers start before there is a row."""
+    phone, media = make("lobby", 60), make("media1", 21, at=2, transport="tcp")
+    for edge in edges:
+        edge.rpc("htable.flush", "edge_node")
+    phone.register()
+    time.sleep(KNOWN_S)
+    assert contacts(edges[1]) == []
+    for edge in edges:
+        for one in (1, 2):
+            edge.put("edge_node", f"{net}.{one}", f"edge{one}")
+    phone.register()
+    known(edges[1], phone)
+    invite = media.invite(f"sip:{AOR}", sign=False)
+    hang_up(media, answered(media, invite, phone, phone.expect("INVITE")), phone)
+
+
 def contacts_of(edge: Edge) -> int:
     return int(next(value for name, value in edge.metrics().items() if "location_contacts" in name))
 
