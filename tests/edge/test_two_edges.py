@@ -82,6 +82,7 @@ def test_a_closed_connection_is_known_at_both(edges: list[Edge], make: Make) -> 
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
     phone.close()
+    time.sleep(0.3)
     media = make("media1", 21, at=2, transport="tcp")
     invite = media.invite(f"sip:{AOR}", sign=False)
     assert media.final(invite).status == 404
@@ -289,10 +290,10 @@ def test_strangers_are_no_edges(edges: list[Edge], make: Make, net: str) -> None
     assert victim.silent(0.1)
 
 
-def small(edge: Edge) -> int | None:
+def small(edge: Edge, whose: str = "account:small") -> int | None:
     """Calls of account small at edge1, as that edge knows them."""
     try:
-        return int(edge.rpc("htable.get", "calls", "account:small/edge1")["item"]["value"])
+        return int(edge.rpc("htable.get", "calls", f"{whose}/edge1")["item"]["value"])
     except LookupError:
         return None
 
@@ -315,6 +316,21 @@ def test_a_limit_of_an_account_holds_over_both(edges: list[Edge], make: Make) ->
     incoming = media.expect("INVITE")
     media.answer(incoming, 486)
     assert there.final(second).status == 486
+
+
+def test_a_limit_of_a_trunk_holds_over_both(edges: list[Edge], make: Make) -> None:
+    here, there = make("media1", 21, at=1, transport="tcp"), make("media2", 22, at=2, transport="tcp")
+    carrier = make("carrier", 33)
+    asks = (("X-DP-Trunk", "carrier-s"), ("X-DP-Account", "acme"))
+    for first, second in pairwise((here, there, here)):
+        invite = first.invite("sip:+4915112345@trunk.dialplane.internal", sign=False, headers=asks)
+        incoming = carrier.expect("INVITE")
+        again = second.invite("sip:+4915112345@trunk.dialplane.internal", sign=False, headers=asks)
+        assert second.final(again).status == 503
+        hang_up(first, answered(first, invite, carrier, incoming), carrier)
+        eventually(
+            lambda: edges[1].rpc("htable.dump", "calls") == edges[0].rpc("htable.dump", "calls") == [], 2.5
+        )
 
 
 def test_a_lamp_shows_what_happens_at_the_other_edge(edges: list[Edge], make: Make) -> None:
