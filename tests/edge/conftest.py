@@ -60,7 +60,7 @@ def company(net: str) -> dict[str, dict[str, str]]:
         },
         "trunk_address": {f"{net}.31": "carrier-a", f"{net}.32": "carrier-n", f"{net}.33": "carrier-s"},
         "media_node": {f"{net}.21": "media1", f"{net}.22": "media2"},
-        "edge_node": {f"{net}.1": "edge1", f"{net}.2": "edge2"},
+        "edge_node": {f"{net}.{one}": f"edge{one}" for one in (1, 2, 3)},
         "emergency": {"DE:112": "1"},
         "target": {"c1": f"media1={net}.21:5060,10"},
         "block": {},

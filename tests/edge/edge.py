@@ -155,9 +155,13 @@ class Edge:
     def complaints(self) -> list[str]:
         """Lines of its log that are more than information, since the start.
 
-        Not those about a node of ours, or a phone that signed in, that cannot be reached.
+        Not those about a node of ours, or a phone that signed in, that cannot be reached, nor about an RPC of ours
+        that no longer waited while it started.
         """
-        ours = re.compile("connect [0-9.:]+ failed|tcp_send|tcp_main|t_send_branch|precreated request failed")
+        ours = re.compile(
+            "connect [0-9.:]+ failed|tcp_send|tcp_main|t_send_branch|precreated request failed"
+            "|failed to send the response"
+        )
         found = re.compile("WARNING|ERROR|CRITICAL|ALERT|BUG")
         return [line for line in self.log().splitlines() if found.search(line) and not ours.search(line)]
 

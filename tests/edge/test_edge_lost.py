@@ -13,10 +13,10 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, credential
 from tests.edge.edge import Edge
+from tests.edge.pair import AOR, KNOWN_S, contacts, eventually, group, together
 from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, hang_up
 from tests.edge.test_lamps import Watch
-from tests.edge.test_two_edges import AOR, KNOWN_S, contacts, eventually, pair, together
 
 pytestmark = pytest.mark.live
 MANY = 10_000
@@ -26,8 +26,8 @@ Make = Callable[..., Endpoint]
 
 
 @pytest.fixture
-def edges(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Edge, Edge]]:
-    both = pair(net, tmp_path_factory)
+def edges(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Edge]]:
+    both = group(net, tmp_path_factory)
     for one in both:
         one.start()
     together(both)
@@ -60,7 +60,7 @@ def kill(edge: Edge) -> None:
     subprocess.run(["docker", "kill", edge.name], check=True, capture_output=True, timeout=30)
 
 
-def test_the_home_is_killed(edges: tuple[Edge, Edge], make: Make, net: str) -> None:
+def test_the_home_is_killed(edges: list[Edge], make: Make, net: str) -> None:
     plain, natted = make("limited", 40), make("mobile", 41, claims="192.168.77.5", port=4096)
     streamed, media = make("lobby", 42, transport="tcp"), make("media1", 21, at=2, transport="tcp")
     for phone in (plain, natted, streamed):
@@ -89,7 +89,7 @@ def test_the_home_is_killed(edges: tuple[Edge, Edge], make: Make, net: str) -> N
     assert back.silent(0.1)
 
 
-def test_the_home_is_frozen(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_the_home_is_frozen(edges: list[Edge], make: Make) -> None:
     plain, streamed = make("limited", 43), make("lobby", 44, transport="tcp")
     media = make("media1", 21, at=2, transport="tcp")
     for phone in (plain, streamed):
@@ -108,7 +108,7 @@ def test_the_home_is_frozen(edges: tuple[Edge, Edge], make: Make) -> None:
     hang_up(media, answered(media, invite, streamed, streamed.expect("INVITE")), streamed)
 
 
-def test_the_edge_that_asked_is_killed(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_the_edge_that_asked_is_killed(edges: list[Edge], make: Make) -> None:
     phone, media = make("lobby", 45), make("media1", 21, at=2, transport="tcp")
     phone.register()
     known(edges[1], phone)
@@ -123,7 +123,7 @@ def test_the_edge_that_asked_is_killed(edges: tuple[Edge, Edge], make: Make) -> 
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_the_media_node_that_asked_is_killed(edges: tuple[Edge, Edge], make: Make, transport: str) -> None:
+def test_the_media_node_that_asked_is_killed(edges: list[Edge], make: Make, transport: str) -> None:
     phone, media = make("lobby", 50, transport=transport), make("media1", 21, at=2, transport="tcp")
     phone.register()
     known(edges[1], phone)
@@ -138,7 +138,7 @@ def test_the_media_node_that_asked_is_killed(edges: tuple[Edge, Edge], make: Mak
     phone.expect("ACK")
 
 
-def test_calls_and_lamps_of_an_edge_that_is_killed_are_over(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_calls_and_lamps_of_an_edge_that_is_killed_are_over(edges: list[Edge], make: Make) -> None:
     for edge in edges:
         edge.put("lamp", f"103@{DOMAIN}", "acme/lobby")
         edge.put("credential", AOR, credential("lobby", lamp="1"))
@@ -162,7 +162,7 @@ def test_calls_and_lamps_of_an_edge_that_is_killed_are_over(edges: tuple[Edge, E
     answered(other, invite, node, node.expect("INVITE"))
 
 
-def test_an_edge_that_lost_all_gets_it_back(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_an_edge_that_lost_all_gets_it_back(edges: list[Edge], make: Make) -> None:
     plain, natted = make("limited", 46), make("mobile", 47, claims="192.168.77.5", port=4096)
     streamed, there = make("lobby", 48, transport="tcp"), make("desk1", 49, at=2, transport="tcp")
     for phone in (plain, natted, streamed):
@@ -184,13 +184,70 @@ def test_an_edge_that_lost_all_gets_it_back(edges: tuple[Edge, Edge], make: Make
         assert media.final(media.invite(f"sip:{AOR}", sign=False), AT_ONCE_S).status == 480
 
 
+def test_three_edges(net: str, tmp_path_factory: pytest.TempPathFactory, make: Make) -> None:
+    """Homes of one device ring together; when all of them are gone, what can be reached is rung, once each."""
+    edges = group(net, tmp_path_factory, 3)
+    try:
+        for edge in edges:
+            edge.start()
+        together(edges)
+        phones = [make("lobby", 55 + at, at=at) for at in (1, 2)]
+        streamed = make("lobby", 58, at=1, transport="tcp")
+        for phone in (*phones, streamed):
+            phone.register()
+        media = make("media1", 21, at=3, transport="tcp")
+        eventually(lambda: len(contacts(edges[2])) == 3, KNOWN_S)
+        for lost in (False, True):
+            if lost:
+                for edge in edges[:2]:
+                    kill(edge)
+            invite = media.invite(f"sip:{AOR}", sign=False)
+            one, two = (phone.expect("INVITE", 4) for phone in phones)
+            phones[0].answer(one, 180)
+            media.expect(180)
+            phones[1].answer(two, 200)
+            leg = media.established(invite, media.final(invite))
+            phones[0].answer(phones[0].expect("CANCEL"), 200)
+            phones[0].answer(one, 487)
+            phones[1].expect("ACK")
+            if not lost:
+                streamed.answer(streamed.expect("INVITE"), 180)
+                streamed.expect("CANCEL")
+            media.within(leg, "BYE")
+            phones[1].answer(phones[1].expect("BYE"), 200)
+            media.expect(200)
+            phones[0].expect("ACK")
+            assert phones[1].silent(0.1)
+            assert phones[0].silent(0.1)
+    finally:
+        for edge in edges:
+            edge.stop(kill=True)
+
+
+def test_an_edge_is_trusted_when_its_row_is_live(edges: list[Edge], make: Make, net: str) -> None:
+    """A new installation: servers start before there is a row."""
+    phone, media = make("lobby", 60), make("media1", 21, at=2, transport="tcp")
+    for edge in edges:
+        edge.rpc("htable.flush", "edge_node")
+    phone.register()
+    time.sleep(KNOWN_S)
+    assert contacts(edges[1]) == []
+    for edge in edges:
+        for one in (1, 2):
+            edge.put("edge_node", f"{net}.{one}", f"edge{one}")
+    phone.register()
+    known(edges[1], phone)
+    invite = media.invite(f"sip:{AOR}", sign=False)
+    hang_up(media, answered(media, invite, phone, phone.expect("INVITE")), phone)
+
+
 def contacts_of(edge: Edge) -> int:
     return int(next(value for name, value in edge.metrics().items() if "location_contacts" in name))
 
 
 def test_many_registrations_at_a_start(net: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """How long a new edge takes to know them."""
-    first, second = pair(net, tmp_path_factory, shm_mb=512)
+    first, second = group(net, tmp_path_factory, shm_mb=512)
     first.start()
     try:
         mine = first.home / "fill.sock"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,76 +10,21 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import DOMAIN, company, credential
-from tests.edge.edge import Edge, seed
+from tests.edge.conftest import DOMAIN, credential
+from tests.edge.edge import Edge
+from tests.edge.pair import AOR, KNOWN_S, contacts, eventually, group, together
 from tests.edge.phone import Endpoint
 from tests.edge.steps import SPOOF, answered, dp, hang_up
 from tests.edge.test_lamps import Watch
 from tests.edge.test_registrations import signed
 
 pytestmark = pytest.mark.live
-AOR = f"lobby@{DOMAIN}"
-KNOWN_S = 0.1
 Make = Callable[..., Endpoint]
 
 
-def pair(net: str, folder: Any, *, shm_mb: int = 128) -> tuple[Edge, Edge]:
-    """Two edges that know each other, not started."""
-    edges = []
-    certificate, key = folder.mktemp("tls") / "crt.pem", folder.mktemp("tls") / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", "/CN=edge", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
-    for one, other in ((1, 2), (2, 1)):
-        home = folder.mktemp(f"edge{one}")
-        for file in (certificate, key):
-            shutil.copy(file, home)
-        edge = Edge(
-            home, f"{net}.{one}", shm_mb=shm_mb, node=f"edge{one}", peers={f"edge{other}": f"{net}.{other}:5060"},
-            tls=True, tls_certificate=str(home / "crt.pem"), tls_private_key=str(home / "key.pem"),
-            listen=[
-                {"transport": way, "address": f"{net}.{one}", "port": port, "advertise": None}
-                for way, port in (("udp", 5060), ("tcp", 5060), ("tls", 5061))
-            ],
-        )  # fmt: skip
-        seed(edge.state, company(net))
-        edges.append(edge)
-    return edges[0], edges[1]
-
-
-def contacts(edge: Edge, aor: str = AOR) -> list[str]:
-    """Addresses of its contacts at that edge."""
-    try:
-        found = edge.rpc("ul.lookup", "location", aor)["Contacts"]
-    except LookupError:
-        return []
-    return [one["Contact"]["Address"] for one in found]
-
-
-def eventually(test: Callable[[], Any], longest_s: float) -> float:
-    """Seconds until it holds."""
-    began = time.monotonic()
-    while not test():
-        assert time.monotonic() < began + longest_s
-        time.sleep(0.005)
-    return time.monotonic() - began
-
-
-def active(edge: Edge) -> int:
-    """How many edges it counts as there, itself included."""
-    return [one["status"] for one in edge.rpc("dmq.list_nodes")].count("active")
-
-
-def together(edges: tuple[Edge, Edge]) -> None:
-    """Both know that the other is there."""
-    eventually(lambda: active(edges[0]) == active(edges[1]) == 2, 10)
-
-
 @pytest.fixture(scope="module")
-def edges(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Edge, Edge]]:
-    both = pair(net, tmp_path_factory)
+def edges(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Edge]]:
+    both = group(net, tmp_path_factory)
     for one in both:
         one.start()
     together(both)
@@ -93,7 +36,7 @@ def edges(net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 
 @pytest.fixture
-def make(edges: tuple[Edge, Edge], net: str) -> Iterator[Make]:
+def make(edges: list[Edge], net: str) -> Iterator[Make]:
     """Endpoints at `.host` of the net, of the edge with that number."""
     made: list[Endpoint] = []
 
@@ -124,7 +67,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_comes_refreshes_and_leaves_at_both(edges: tuple[Edge, Edge], make: Make, way: str) -> None:
+def test_comes_refreshes_and_leaves_at_both(edges: list[Edge], make: Make, way: str) -> None:
     phone = make("lobby", 40, **WAYS[way])
     phone.register()
     took = eventually(lambda: contacts(edges[1]) == [phone.contact], KNOWN_S)
@@ -134,11 +77,12 @@ def test_comes_refreshes_and_leaves_at_both(edges: tuple[Edge, Edge], make: Make
     eventually(lambda: contacts(edges[1]) == [], KNOWN_S)
 
 
-def test_a_closed_connection_is_known_at_both(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_closed_connection_is_known_at_both(edges: list[Edge], make: Make) -> None:
     phone = make("lobby", 41, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
     phone.close()
+    time.sleep(0.3)
     media = make("media1", 21, at=2, transport="tcp")
     invite = media.invite(f"sip:{AOR}", sign=False)
     assert media.final(invite).status == 404
@@ -146,7 +90,7 @@ def test_a_closed_connection_is_known_at_both(edges: tuple[Edge, Edge], make: Ma
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_call_by_the_other_edge(edges: tuple[Edge, Edge], make: Make, way: str) -> None:
+def test_a_call_by_the_other_edge(edges: list[Edge], make: Make, way: str) -> None:
     phone, media = make("lobby", 42, **WAYS[way]), make("media1", 21, at=2, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
@@ -184,7 +128,7 @@ def test_a_call_by_the_other_edge(edges: tuple[Edge, Edge], make: Make, way: str
     assert edges[1].events(call) == []
 
 
-def test_a_phone_is_hung_up_by_the_other_edge(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_phone_is_hung_up_by_the_other_edge(edges: list[Edge], make: Make) -> None:
     phone, media = make("lobby", 43, transport="tcp"), make("media1", 21, at=2, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
@@ -192,7 +136,7 @@ def test_a_phone_is_hung_up_by_the_other_edge(edges: tuple[Edge, Edge], make: Ma
     hang_up(media, answered(media, invite, phone, phone.expect("INVITE")), phone)
 
 
-def test_a_call_is_given_up(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_call_is_given_up(edges: list[Edge], make: Make) -> None:
     phone, media = make("lobby", 44), make("media1", 21, at=2, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
@@ -211,7 +155,7 @@ def test_a_call_is_given_up(edges: tuple[Edge, Edge], make: Make) -> None:
     assert media.final(invite).status == 487
 
 
-def test_phones_at_both_edges_ring_together(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_phones_at_both_edges_ring_together(edges: list[Edge], make: Make) -> None:
     one, two = make("lobby", 45, at=1, transport="tcp"), make("lobby", 46, at=2)
     media = make("media1", 21, at=2, transport="tcp")
     one.register()
@@ -239,9 +183,7 @@ def test_phones_at_both_edges_ring_together(edges: tuple[Edge, Edge], make: Make
 
 
 @pytest.mark.parametrize("decliner", [1, 2])
-def test_a_phone_at_another_edge_declines_for_itself(
-    edges: tuple[Edge, Edge], make: Make, decliner: int
-) -> None:
+def test_a_phone_at_another_edge_declines_for_itself(edges: list[Edge], make: Make, decliner: int) -> None:
     """Its home sees that the contact does not ring for the group."""
     for edge in edges:
         edge.put("shared", AOR, "sales/600")
@@ -260,7 +202,7 @@ def test_a_phone_at_another_edge_declines_for_itself(
         edge.drop("shared", AOR)
 
 
-def test_a_registration_that_runs_out_is_gone_at_both(edges: tuple[Edge, Edge], make: Make, net: str) -> None:
+def test_a_registration_that_runs_out_is_gone_at_both(edges: list[Edge], make: Make, net: str) -> None:
     edges[0].rpc("ul.add", "location", AOR, f"sip:lobby@{net}.61:5060", 2, "0.5", "", 0, 0, 0)
     eventually(lambda: contacts(edges[1]), KNOWN_S)
     media = make("media1", 21, at=2, transport="tcp")
@@ -268,7 +210,7 @@ def test_a_registration_that_runs_out_is_gone_at_both(edges: tuple[Edge, Edge], 
     assert media.final(media.invite(f"sip:{AOR}", sign=False)).status == 404
 
 
-def test_a_limit_of_a_device_is_counted_once(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_limit_of_a_device_is_counted_once(edges: list[Edge], make: Make) -> None:
     phone = make("limited", 47)
     phone.register()
     eventually(lambda: contacts(edges[1], f"limited@{DOMAIN}"), KNOWN_S)
@@ -280,7 +222,7 @@ def test_a_limit_of_a_device_is_counted_once(edges: tuple[Edge, Edge], make: Mak
         hang_up(first, leg, phone)
 
 
-def test_busy_is_asked_of_the_home(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_busy_is_asked_of_the_home(edges: list[Edge], make: Make) -> None:
     phone, media = make("lobby", 48), make("media1", 21, at=2, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
@@ -290,7 +232,7 @@ def test_busy_is_asked_of_the_home(edges: tuple[Edge, Edge], make: Make) -> None
     hang_up(media, leg, phone)
 
 
-def test_a_message_reaches_a_phone_of_the_other_edge(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_message_reaches_a_phone_of_the_other_edge(edges: list[Edge], make: Make) -> None:
     phone, media = make("lobby", 49, transport="tcp"), make("media1", 21, at=2, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
@@ -299,7 +241,7 @@ def test_a_message_reaches_a_phone_of_the_other_edge(edges: tuple[Edge, Edge], m
     media.expect(200)
 
 
-def test_who_moves_to_the_other_edge_rings_once(edges: tuple[Edge, Edge], make: Make, net: str) -> None:
+def test_who_moves_to_the_other_edge_rings_once(edges: list[Edge], make: Make, net: str) -> None:
     phone, media = make("lobby", 50), make("media1", 21, at=1, transport="tcp")
     phone.register()
     eventually(lambda: contacts(edges[1]), KNOWN_S)
@@ -318,7 +260,7 @@ def test_who_moves_to_the_other_edge_rings_once(edges: tuple[Edge, Edge], make: 
 
 
 def test_a_call_from_phone_to_phone_at_another_edge_passes_a_media_node(
-    edges: tuple[Edge, Edge], make: Make
+    edges: list[Edge], make: Make
 ) -> None:
     called, caller = make("lobby", 51, at=1), make("desk1", 52, at=2)
     media = make("media1", 21, at=2, transport="tcp")
@@ -331,7 +273,7 @@ def test_a_call_from_phone_to_phone_at_another_edge_passes_a_media_node(
     assert called.silent(0.1)
 
 
-def test_strangers_are_no_edges(edges: tuple[Edge, Edge], make: Make, net: str) -> None:
+def test_strangers_are_no_edges(edges: list[Edge], make: Make, net: str) -> None:
     victim = make("lobby", 53)
     victim.register()
     for transport in ("udp", "tcp"):
@@ -348,15 +290,15 @@ def test_strangers_are_no_edges(edges: tuple[Edge, Edge], make: Make, net: str) 
     assert victim.silent(0.1)
 
 
-def small(edge: Edge) -> int | None:
+def small(edge: Edge, whose: str = "account:small") -> int | None:
     """Calls of account small at edge1, as that edge knows them."""
     try:
-        return int(edge.rpc("htable.get", "calls", "account:small/edge1")["item"]["value"])
+        return int(edge.rpc("htable.get", "calls", f"{whose}/edge1")["item"]["value"])
     except LookupError:
         return None
 
 
-def test_a_limit_of_an_account_holds_over_both(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_limit_of_an_account_holds_over_both(edges: list[Edge], make: Make) -> None:
     here, there = make("s1", 55, 1, "small.example"), make("s2", 56, 2, "small.example")
     media = make("media1", 21, transport="tcp")
     for _ in range(2):
@@ -376,7 +318,22 @@ def test_a_limit_of_an_account_holds_over_both(edges: tuple[Edge, Edge], make: M
     assert there.final(second).status == 486
 
 
-def test_a_lamp_shows_what_happens_at_the_other_edge(edges: tuple[Edge, Edge], make: Make) -> None:
+def test_a_limit_of_a_trunk_holds_over_both(edges: list[Edge], make: Make) -> None:
+    here, there = make("media1", 21, at=1, transport="tcp"), make("media2", 22, at=2, transport="tcp")
+    carrier = make("carrier", 33)
+    asks = (("X-DP-Trunk", "carrier-s"), ("X-DP-Account", "acme"))
+    for first, second in pairwise((here, there, here)):
+        invite = first.invite("sip:+4915112345@trunk.dialplane.internal", sign=False, headers=asks)
+        incoming = carrier.expect("INVITE")
+        again = second.invite("sip:+4915112345@trunk.dialplane.internal", sign=False, headers=asks)
+        assert second.final(again).status == 503
+        hang_up(first, answered(first, invite, carrier, incoming), carrier)
+        eventually(
+            lambda: edges[1].rpc("htable.dump", "calls") == edges[0].rpc("htable.dump", "calls") == [], 2.5
+        )
+
+
+def test_a_lamp_shows_what_happens_at_the_other_edge(edges: list[Edge], make: Make) -> None:
     for edge in edges:
         edge.put("lamp", f"103@{DOMAIN}", "acme/lobby")
         edge.put("credential", AOR, credential("lobby", lamp="1"))

@@ -73,7 +73,7 @@ def test_a_row_is_planned_applied_and_running_on_every_node() -> None:
     assert "20 -> 33" in planned.out
     assert "calls to 101 go differently" in planned.out
     applied = apply()
-    assert applied.out.rstrip().endswith("live and verified on 3 nodes")
+    assert applied.out.rstrip().endswith("live and verified on 4 nodes")
     for node in ("media1", "media2"):
         assert ",33," in on_media(node)
     assert "nothing to do" in stack.dialplane("plan").out

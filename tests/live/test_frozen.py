@@ -40,13 +40,13 @@ def test_an_agent_that_stands_still_is_waited_for_and_goes_on(phones: Phones) ->
     with stack.frozen("media2", AGENT):
         set_ring_time(41)
         partly = apply("--wait", "5", expect=5)
-        assert "live on 2 of 3 nodes" in partly.err
+        assert "live on 3 of 4 nodes" in partly.err
         assert "media2: not heard of for" in partly.err
         assert "catches up by itself" in partly.err
         assert "media1" not in partly.err.split("error:")[1]
         number = newest()
         assert {name: one["revision"] == number for name, one in states().items()} == {
-            "edge1": True, "media1": True, "media2": False,
+            "edge1": True, "edge2": True, "media1": True, "media2": False,
         }  # fmt: skip
         assert ",41," in on_media("media1")
         assert ",41," not in on_media("media2")
