@@ -47,6 +47,7 @@ def account_entries(account: Account) -> Iterator[Entry]:
             country=account.country,
             limit=account.call_limit,
             ext=max((len(one.extension) for one in account.extensions), default=None),
+            group=account.device_group,
             **{one.name: f"{one.cluster}/{one.overflow or ''}" for one in account.services},
         ),
     )

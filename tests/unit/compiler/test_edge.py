@@ -59,9 +59,10 @@ def test_a_service_that_stands_apart() -> None:
         extensions=(*ACME.extensions, queue),
         numbers=(*ACME.numbers, Number("+4930555060", "6000")),
         services=(Service("pstn", "c2"), Service("queue", "c3", "c1")),
+        device_group="west",
     )
     found = held(account)
-    assert found["account", "acme"].endswith(";ext=4;pstn=c2/;queue=c3/c1")
+    assert found["account", "acme"].endswith(";ext=4;group=west;pstn=c2/;queue=c3/c1")
     assert found["service", "acme/6000"] == found["service", "acme/+4930555060"] == "queue"
     assert account.held_by == ("c1", "c2", "c3")
 
