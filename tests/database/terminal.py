@@ -10,6 +10,12 @@ import sys
 import time
 from types import TracebackType
 
+# A shell gives what it starts in the background an ignored Ctrl-C, and so to the tests, and so to the command.
+_COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from controller.cli import main
+main()"""
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -24,7 +30,7 @@ class Terminal:
         self._ours, theirs = os.openpty()
         environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from controller.cli import main; main()", *self._arguments],
+            [sys.executable, "-c", _COMMAND, *self._arguments],
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             env=environment | {"DIALPLANE_DATABASE": self._url, "TERM": "xterm-256color", "COLUMNS": "110"}
             | self._environment,
