@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 
 # A shell gives what it starts in the background an ignored Ctrl-C, and so to the tests, and so to the command.
@@ -59,6 +61,14 @@ class Terminal:
     def type(self, text: str) -> None:
         """What a person types; `\\x03` is Ctrl-C."""
         os.write(self._ours, text.encode())
+
+    def interrupted(self) -> int:
+        """Ctrl-C, as often as a person presses it: readline may be about to wait, and not hear the first. Exit code."""
+        for _ in range(20):
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                return self.end(limit_s=1)
+        raise AssertionError(f"it does not end:\n{self.text}")
 
     def end(self, limit_s: float = 20) -> int:
         """Read until the command ends; its exit code."""

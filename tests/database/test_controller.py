@@ -167,6 +167,7 @@ def test_with_rows_that_make_no_plan_it_lives_says_so_and_releases_what_is_over(
     """Whatever goes wrong in the plan, a defect of ours included."""
     failure: Exception = KeyError("a defect")
     monkeypatch.setattr(reconciler, "TICK_S", 0.05)
+    monkeypatch.setattr(reconciler, "LOOK_S", 0.05)
     planned = 0
 
     def broken(*_: object, **__: object) -> None:

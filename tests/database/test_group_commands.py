@@ -209,8 +209,10 @@ def test_do_not_disturb_is_known_to_edges_too(company: Company) -> None:
     assert waiting.exit_code == 5
     assert "edge1: its agent never reported" in waiting.stderr
     assert set(company.flags()) == {"dnd/acme/lobby", "acme/lobby"}
-    company.report("edge1")
-    assert "live on edge1, media1, media2" in company.run("user", "do-not-disturb", "lobby", "off").stdout
+    company.report("edge1", "edge2")
+    assert (
+        "live on edge1, edge2, media1, media2" in company.run("user", "do-not-disturb", "lobby", "off").stdout
+    )
     assert company.flags() == {}
 
 
