@@ -62,14 +62,15 @@ part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
   rm -rf "$LANE" && mkdir "$LANE"
   {
-    beside "edge" suite tests/edge
+    beside "edge" by_two tests/edge
     beside "contract: Kamailio and Asterisk" suite tests/contract
     beside "contract: calls" suite tests/contract_ami
     beside "contract: decisions" suite tests/contract_agi
+    beside "names" suite tests/names
     beside "check under the newest Python" make --no-print-directory newest
   } &
   part "media node" by_two tests/media
-  tell_those_beside 5
+  tell_those_beside 6
   part "live: the whole stack" suite tests/live
   part "demo" demo
 fi
