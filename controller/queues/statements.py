@@ -309,11 +309,12 @@ SELECT * FROM control.queue_callers AS c
                        AND leg ->> 'leg' = 'out' AND leg ->> 'ended_at' IS NULL))
     OR state = 'callback' AND joined_at < clock_timestamp() - make_interval(secs => %(callback_s)s)
  ORDER BY id FOR UPDATE SKIP LOCKED"""
-# Who called again before the loss was noticed: after the last sign of life of the lost visit, with the same number.
+# Who called again before the loss was noticed, with the same number: so long after the last sign of life of the lost
+# visit that there would have been another one (sessions are renewed every 4 s). Two who wait behind one number are two.
 SUCCESSORS = """
 SELECT o.id AS lost, n.id AS newer
   FROM control.queue_callers AS o JOIN control.queue_callers AS n
-    ON n.account = o.account AND n.queue = o.queue AND n.caller = o.caller AND n.joined_at > o.seen_at
+    ON n.account = o.account AND n.queue = o.queue AND n.caller = o.caller AND n.joined_at > o.seen_at + interval '4 s'
  WHERE o.outcome = 'lost' AND o.successor IS NULL AND o.caller <> ''
    AND o.ended_at > clock_timestamp() - make_interval(secs => o.rejoin_s)
    AND n.state IN ('waiting', 'callback', 'ringing')

@@ -230,6 +230,9 @@ def compare(telephones: Telephones, caller: Phone | str, dialled: str) -> None:
     assert leg.ok, (what, who, leg)
     # A call to a number of another account is that account's call too: a record for each.
     across = "belongs to account" in str(steps) and isinstance(caller, Phone)
+    if what == "voicemail":
+        # The media node's half may come after the edge's.
+        stack.until(lambda: "dp.voicemail" in str(records(since, 1)[0]["decisions"]), "the record says so")
     written, *others = records(since, 2 if across else 1)
     decided = [step for row in (written, *others) for step in row["decisions"]]  # type: ignore[attr-defined]
     story = " ".join(f"{one['step']} {one['text']}" for one in decided)
