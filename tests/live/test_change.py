@@ -63,6 +63,11 @@ def states() -> dict[str, dict[str, object]]:
     return {row["node"]: row for row in stack.documents("SELECT * FROM control.node_state")}
 
 
+def holds(node: str, number: int) -> bool:
+    """It reports that revision, or a later one: that a node is silent, or takes calls again, is one too."""
+    return int(str(states()[node]["revision"])) >= number
+
+
 def newest() -> int:
     return int(stack.sql("SELECT max(id) FROM control.revisions"))
 
@@ -202,7 +207,7 @@ def test_agents_killed_during_an_apply_finish_by_themselves(delay_ms: int) -> No
 
     def finished() -> bool:
         now = states()
-        return all(now[node]["revision"] >= number and now[node]["pending"] == 0 for node in nodes)
+        return all(holds(node, number) and now[node]["pending"] == 0 for node in nodes)
 
     stack.until(finished, "both have finished", limit_s=20)
     for node in ("media1", "media2"):
@@ -221,7 +226,7 @@ def test_a_node_that_is_down_is_said_and_catches_up_by_itself() -> None:
     finally:
         stack.compose("up", "--detach", "--wait", "media2")
     number = newest()
-    stack.until(lambda: states()["media2"]["revision"] >= number, "media2 catches up", limit_s=20)
+    stack.until(lambda: holds("media2", number), "media2 catches up", limit_s=20)
     assert ",36," in on_media("media2")
 
 

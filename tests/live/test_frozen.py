@@ -14,6 +14,7 @@ from tests.live.phones import Phones
 from tests.live.talk import both_hear, node_of, records, went_well
 from tests.live.test_change import (
     apply,
+    holds,
     newest,
     on_edge,
     on_media,
@@ -45,7 +46,7 @@ def test_an_agent_that_stands_still_is_waited_for_and_goes_on(phones: Phones) ->
         assert "catches up by itself" in partly.err
         assert "media1" not in partly.err.split("error:")[1]
         number = newest()
-        assert {name: one["revision"] >= number for name, one in states().items()} == {
+        assert {name: holds(name, number) for name in states()} == {
             "edge1": True, "edge2": True, "media1": True, "media2": False,
         }  # fmt: skip
         assert ",41," in on_media("media1")
@@ -54,7 +55,7 @@ def test_an_agent_that_stands_still_is_waited_for_and_goes_on(phones: Phones) ->
         assert "look at the agent on media2" in doctor.out
         with phones.answering(BOB) as [callee]:
             went_well(phones.run("call", DESK1, to="102", talk_ms=300), callee.wait())
-    stack.until(lambda: states()["media2"]["revision"] >= number, "media2 has caught up", limit_s=20)
+    stack.until(lambda: holds("media2", number), "media2 has caught up", limit_s=20)
     assert ",41," in on_media("media2")
 
 
@@ -68,15 +69,15 @@ def test_an_agent_that_stops_in_the_middle_of_an_apply_calls_nothing_live(delay_
             assert stopper.readline().startswith("killed 1 ")
         number = newest()
         if done.exit == 0:  # it was through already
-            assert states()["media1"]["revision"] >= number
+            assert holds("media1", number)
             assert f",{44 + delay_ms}," in on_media("media1")
         else:
             assert done.exit == 5, str(done)
             assert "media1: not heard of for" in done.err
-            assert states()["media1"]["revision"] < number
+            assert not holds("media1", number)
     finally:
         stack.signal("media1", "CONT", AGENT)
-    stack.until(lambda: states()["media1"]["revision"] >= number, "media1 has finished", limit_s=20)
+    stack.until(lambda: holds("media1", number), "media1 has finished", limit_s=20)
     assert states()["media1"]["pending"] == 0
     assert f",{44 + delay_ms}," in on_media("media1")
 
@@ -99,9 +100,7 @@ def test_a_kamailio_that_stands_still_is_said_and_calls_go_on_after(phones: Phon
     went_well(leg, called)
     both_hear((leg, DESK1), (called, BOB), frames=200)
     number = newest()
-    stack.until(
-        lambda: states()["edge1"]["revision"] >= number, "the edge has what was published", limit_s=10
-    )
+    stack.until(lambda: holds("edge1", number), "the edge has what was published", limit_s=10)
     assert not states()["edge1"]["last_error"]
     assert "limit=21" in on_edge()
     with phones.answering(BOB) as [callee]:
