@@ -57,7 +57,7 @@ class Report(NamedTuple):
 
 # What goes from one of the node's groups may stay in another: then it is what that one has.
 _STEP = """
-SELECT control.node_group(%(node)s), now.id, now.digest, now.known, c.tbl, c.key, coalesce(c.new,
+SELECT (SELECT control.node_group(%(node)s)), now.id, now.digest, now.known, c.tbl, c.key, coalesce(c.new,
        (SELECT e.value FROM control.entries e
          WHERE (e.kind, e.tbl, e.key) = (%(kind)s, c.tbl, c.key) AND e.scope = ANY(%(scopes)s) AND e.scope <> c.scope
          LIMIT 1))

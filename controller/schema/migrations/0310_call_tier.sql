@@ -183,6 +183,16 @@ CREATE FUNCTION control.look_at_report() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    -- A change waits for the report that it is live: a node without limits that takes calls goes on taking them, and when it
+    -- falls behind, control.look_at_nodes() finds that.
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.up = OLD.up AND NEW.heard_at <= OLD.heard_at + interval '2 s' AND EXISTS (
+            SELECT FROM control.node_condition AS c JOIN public.nodes AS n ON n.name = c.node
+            WHERE c.node = NEW.node AND c.takes AND n.call_cap IS NULL AND n.load_limit_pct IS NULL
+        ) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     PERFORM control.refresh_conditions(ARRAY[NEW.node]);
     RETURN NULL;
 END
