@@ -25,14 +25,15 @@ VOICE = f"_sip._tcp.voice.acme.{ZONE}"
 
 
 def heard(connection: psycopg.Connection, *nodes: str, seconds_ago: float = -3600) -> None:
-    """These media nodes were heard of, as far as the rows know."""
+    """These media nodes were heard of, as far as the rows know; the controller looks, as it does every second."""
     for node in nodes:
         connection.execute(
-            "INSERT INTO control.node_state (node, kind, heard_at) "
-            "VALUES (%s, 'media', clock_timestamp() - make_interval(secs => %s)) "
+            "INSERT INTO control.node_state (node, kind, revision, heard_at) "
+            "VALUES (%s, 'media', 1000000, clock_timestamp() - make_interval(secs => %s)) "
             "ON CONFLICT (node) DO UPDATE SET heard_at = excluded.heard_at",
             (node, seconds_ago),
         )
+    connection.execute("SELECT control.look_at_nodes()")
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +161,7 @@ def test_a_moved_account_a_drained_node_a_weight_a_dead_node(
     assert until(ns1, VOICE, sorted([one.replace("20", "30", 1), two, three])) < 1
     heard(edit, "media1", seconds_ago=2.5)
     time.sleep(2)
+    edit.execute("SELECT control.look_at_nodes()")
     assert until(ns1, VOICE, sorted([two, three])) < 1
     heard(edit, "media2", "media3", seconds_ago=60)  # all silent: Python is away, not the nodes
     assert until(ns1, VOICE, sorted([one.replace("20", "30", 1), two, three])) < 1

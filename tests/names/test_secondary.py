@@ -116,8 +116,8 @@ def test_silence_of_agents_is_no_matter_of_transfers(
 ) -> None:
     """What is transferred holds for long: only rows count there. Primary and secondary are both right."""
     edit.execute(
-        "INSERT INTO control.node_state (node, kind, heard_at) "
-        "VALUES ('media2', 'media', clock_timestamp() + interval '1 h')"
+        "INSERT INTO control.node_state (node, kind, revision, heard_at) "
+        "VALUES ('media2', 'media', 1000000, clock_timestamp() + interval '1 h')"
     )
     try:
         until(lambda: ns1.answers(VOICE), [HOME[0], HOME[2]])
