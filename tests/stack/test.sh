@@ -62,7 +62,7 @@ part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
   rm -rf "$LANE" && mkdir "$LANE"
   {
-    beside "edge" by_two tests/edge
+    beside "edge" suite tests/edge
     beside "contract: Kamailio and Asterisk" suite tests/contract
     beside "contract: calls" suite tests/contract_ami
     beside "contract: decisions" suite tests/contract_agi
