@@ -11,7 +11,7 @@ help: ## this list
 venv: ## the Python environment .venv, with the development tools
 	@$(PREPARE) venv
 
-check: venv ## format, lint, types, and every test that needs no server (under a minute)
+check: venv ## format, lint, types, and every test that needs no server (under two minutes)
 	$(BIN)/ruff format --check --quiet controller tests
 	$(BIN)/ruff check --quiet controller tests
 	$(BIN)/mypy
