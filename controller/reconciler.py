@@ -86,12 +86,10 @@ def _active(
     log.info("active; safe plans are %s", "published by themselves" if auto else "left for `dialplane apply`")
     listener.execute("LISTEN dialplane_change")
     last: Cycle | None = None
-    forget_at = time.monotonic()
+    forget_at = look_at = time.monotonic()
     cycle_at = 0.0
     while not stop():
-        if time.monotonic() >= forget_at and not forget(worker):
-            forget_at = time.monotonic() + FORGET_S
-        look_at_nodes(worker)
+        # First the change that somebody waits for; what has a time of its own comes after.
         if time.monotonic() >= cycle_at:
             cycle_at = time.monotonic() + TICK_S
             found = cycle(worker, auto=auto)
@@ -99,7 +97,12 @@ def _active(
             if found != last:
                 log.log(logging.ERROR if found.wrong else logging.INFO, "%s", found.sentence)
                 last = found
-        for _ in listener.notifies(timeout=LOOK_S, stop_after=1):
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + LOOK_S
+            look_at_nodes(worker)
+        if time.monotonic() >= forget_at and not forget(worker):
+            forget_at = time.monotonic() + FORGET_S
+        for _ in listener.notifies(timeout=max(0.0, look_at - time.monotonic()), stop_after=1):
             cycle_at = 0.0
 
 
@@ -117,7 +120,6 @@ def cycle(connection: Connection[Any], *, auto: bool) -> Cycle:
     What cannot be planned (rows, a template, a defect of ours) is said and looked at again: it stops neither the
     release of what is over nor the controller. Only the loss of the connection ends it (psycopg.Error).
     """
-    released = _release(connection)
     wrong = True
     try:
         plan = pipeline.make_plan(connection, with_held=not auto)
@@ -134,6 +136,7 @@ def cycle(connection: Connection[Any], *, auto: bool) -> Cycle:
         known = isinstance(error, DialplaneError | psycopg.Error)
         sentence = f"nothing is published: {error if known else _defect(error)}"
     connection.rollback()
+    released = _release(connection)
     return Cycle(f"{released}; {sentence}" if released else sentence, wrong)
 
 

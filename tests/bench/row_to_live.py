@@ -2,7 +2,7 @@
 
 From the return of COMMIT to the moment control.node_state says of the edge and both media nodes that they hold the
 change's revision: each agent reports a revision only after reading the change back from its server. Rounds go from
-size to size, so that all sizes see the same weather.
+size to size, so that all sizes see the same weather; the installations of other sizes stand still meanwhile.
 """
 
 from __future__ import annotations
@@ -146,13 +146,13 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
         world = lab.world(size)
         world.run()
         runners.append(Runner(world))
-    for runner in runners:
-        runner.round(2 * len(KINDS), keep=False)
     for number in range(ROUNDS):
         for runner in runners:
-            say(f"row_to_live: round {number + 1} of {ROUNDS}, {runner.world.accounts:,} accounts")
-            runner.round(PER_ROUND)
-            runner.blocks(BLOCKS_PER_ROUND)
+            with runner.world.alone([one.world for one in runners]):
+                say(f"row_to_live: round {number + 1} of {ROUNDS}, {runner.world.accounts:,} accounts")
+                runner.round(2 * len(KINDS), keep=False)
+                runner.round(PER_ROUND)
+                runner.blocks(BLOCKS_PER_ROUND)
     for runner in runners:
         yield from _figures(runner)
     if len(runners) > 1:

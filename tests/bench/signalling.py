@@ -125,7 +125,7 @@ class Signalling:
         deadline = time.monotonic() + 20
         while True:
             try:
-                self.run(server, "register", PHONE, count=5, at_once=1)
+                self.run(server, "register", PHONE, count=5, at_once=1, port=5080)
             except Failed as error:
                 if time.monotonic() > deadline or not self.lab.running(self.servers[server]):
                     raise Failed(f"{server}: {error}\n{self.lab.logs(self.servers[server])}") from None
