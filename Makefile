@@ -11,11 +11,12 @@ help: ## this list
 venv: ## the Python environment .venv, with the development tools
 	@$(PREPARE) venv
 
-check: venv ## format, lint, types, and every test that needs no server (under two minutes)
+# DIALPLANE_EXAMPLES=everything (`make test` sets it): those that take seconds too, and more examples of each property.
+check: venv ## format, lint, types, and the tests that need no server (under a minute)
 	$(BIN)/ruff format --check --quiet controller tests
 	$(BIN)/ruff check --quiet controller tests
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto --dist loadfile $(wildcard tests/unit tests/cases tests/golden tests/property tests/database)
+	$(BIN)/pytest -q -n auto --dist loadfile $(if $(DIALPLANE_EXAMPLES),,-m "not thorough") $(wildcard tests/unit tests/cases tests/golden tests/property tests/database)
 
 stack: ## what the machine lacks, the images, the stack (no calls yet)
 	@$(PREPARE) up

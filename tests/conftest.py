@@ -1,8 +1,8 @@
 """What holds for all tests.
 
 A skipped test prints its reason; where everything must run (DIALPLANE_NO_SKIPS, as `make test` sets it) it fails.
-Property tests try 40 examples in `make check` and 100 in `make test`. None has a deadline: a machine that does other
-things too is no defect.
+Property tests try 25 examples in `make check` and 100 in `make test`, where tests marked `thorough` run too. None has a
+deadline: a machine that does other things too is no defect.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import pytest
 from hypothesis import settings
 
-settings.register_profile("check", deadline=None, max_examples=40)
+settings.register_profile("check", deadline=None, max_examples=25)
 settings.register_profile("everything", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("DIALPLANE_EXAMPLES", "check"))
 

@@ -21,6 +21,14 @@ from controller.schema.migrate import migrate
 
 SAMPLE = Path(__file__).parents[2] / "controller" / "schema" / "sample" / "acme.yaml"
 _TEMPLATE = "migrated"
+# Nothing here has to survive a crash of the machine, and no database lives long enough to be tidied.
+_FOR_TESTS = (
+    "fsync = off",
+    "synchronous_commit = off",
+    "full_page_writes = off",
+    "autovacuum = off",
+    "jit = off",
+)
 _SHARED_MEMORY = "/dev/shm"
 _ROOM_BYTES = 6 * 1024**3
 
@@ -43,8 +51,7 @@ def postgresql() -> Iterator[str]:
     server = get_server(folder, cleanup_mode="delete")
     url = str(server.get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
-        # Nothing here has to survive a crash of the machine.
-        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+        for setting in _FOR_TESTS:
             connection.execute(f"ALTER SYSTEM SET {setting}".encode())
         connection.execute("SELECT pg_reload_conf()")
         connection.execute(f"CREATE DATABASE {_TEMPLATE}".encode())
@@ -72,11 +79,19 @@ def new_database(postgresql: str) -> Callable[[str | None], str]:
 
 
 @pytest.fixture(scope="session")
-def published_sample(postgresql: str, new_database: Callable[..., str]) -> str:
-    """Name of a database with the sample company in it, published, to make others from."""
+def loaded_sample(new_database: Callable[..., str]) -> str:
+    """Name of a database with the sample company in it, to make others from."""
     url = new_database()
     with psycopg.connect(url) as connection:
         load(connection, read_company(SAMPLE))
+    return str(conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture(scope="session")
+def published_sample(loaded_sample: str, new_database: Callable[..., str]) -> str:
+    """Name of a database with the sample company in it, published, to make others from."""
+    url = new_database(loaded_sample)
+    with psycopg.connect(url) as connection:
         plan = pipeline.make_plan(connection)
         pipeline.publish(connection, plan, author="test", reason="test", unsafe_reason="a test")
     return str(conninfo_to_dict(url)["dbname"])
@@ -89,12 +104,9 @@ def database(new_database: Callable[..., str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def sample(new_database: Callable[..., str]) -> str:
+def sample(loaded_sample: str, new_database: Callable[..., str]) -> str:
     """URL of a fresh database of this test module with the sample company in it."""
-    url = new_database()
-    with psycopg.connect(url) as connection:
-        load(connection, read_company(SAMPLE))
-    return url
+    return new_database(loaded_sample)
 
 
 @pytest.fixture

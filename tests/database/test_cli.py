@@ -12,14 +12,14 @@ from click.testing import CliRunner, Result
 
 from controller.cli import main
 from controller.cli.common import EXIT_CODES
-from tests.database.conftest import SAMPLE
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def url(new_database: Callable[[], str]) -> str:
-    return new_database()
+def url(request: pytest.FixtureRequest, published_sample: str, new_database: Callable[..., str]) -> str:
+    """Empty, or what `live` promises."""
+    return new_database(published_sample) if "live" in request.fixturenames else new_database()
 
 
 @pytest.fixture
@@ -33,8 +33,6 @@ def run(url: str) -> Run:
 @pytest.fixture
 def live(run: Run) -> Run:
     """The sample company, published (no agent reports: nobody is waited for)."""
-    assert run("import", str(SAMPLE)).exit_code == 0
-    assert run("apply", "--yes", "--wait", "0").exit_code == 0
     return run
 
 

@@ -21,6 +21,8 @@ from controller.calls import store as calls
 from controller.schema.database import connect
 from controller.schema.migrate import migrate
 
+pytestmark = pytest.mark.thorough
+
 # As the server has it for that session; the four in the order of their names.
 ASKED = {
     "tcp_keepalives_count": "3",

@@ -132,6 +132,7 @@ def active(url: str) -> int:
     return int(found[0][0]) if found else 0
 
 
+@pytest.mark.thorough
 def test_the_standby_takes_over_when_the_active_one_is_killed(url: str) -> None:
     with controllers(url, "--auto") as start:
         first = start()
@@ -221,6 +222,7 @@ def test_a_schema_that_lacks_migrations_is_asked_at_a_slower_pace(
     assert pauses == [0.2, 0.5, 1.0, 2.0, 5.0, 5.0]
 
 
+@pytest.mark.thorough
 def test_doctor_looks_for_a_controller(
     url: str, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,8 @@ def run(sample: str) -> Run:
 def test_show_prints_names_as_dig_shows_them(run: Run, sample: str) -> None:
     with psycopg.connect(sample) as connection:
         connection.execute(
-            "INSERT INTO control.node_state (node, kind, heard_at) "
-            "VALUES ('media2', 'media', clock_timestamp() + interval '1 h')"
+            "INSERT INTO control.node_state (node, kind, heard_at, revision) "
+            "SELECT 'media2', 'media', clock_timestamp() + interval '1 h', max(id) FROM control.revisions"
         )
     done = run("show", "acme")
     assert done.exit_code == 0, done.output

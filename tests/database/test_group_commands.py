@@ -11,18 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli import main
-from controller.schema.importer import load, read_company
-from tests.database.conftest import SAMPLE
 from tests.database.test_explain import publish
 
 MONDAY = "2031-05-05T10:00:00+02:00"
 
 
 @pytest.fixture
-def company(new_database: Callable[[], str]) -> Iterator[Company]:
-    with psycopg.connect(new_database()) as connection:
-        load(connection, read_company(SAMPLE))
-        publish(connection)
+def company(published_sample: str, new_database: Callable[..., str]) -> Iterator[Company]:
+    with psycopg.connect(new_database(published_sample)) as connection:
         yield Company(connection)
 
 

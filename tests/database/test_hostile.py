@@ -71,6 +71,7 @@ def test_a_label_takes_an_apostrophe(connection: psycopg.Connection) -> None:
     column=st.sampled_from([*NAMES, *LABELS]), pieces=st.lists(PIECES, min_size=1, max_size=3), data=st.data()
 )
 @settings(max_examples=400, deadline=None)
+@pytest.mark.thorough
 def test_no_column_takes_what_would_end_its_value(
     connection: psycopg.Connection, column: str, pieces: list[str], data: st.DataObject
 ) -> None:

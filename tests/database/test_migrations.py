@@ -12,6 +12,8 @@ import pytest
 from controller.errors import DatabaseError
 from controller.schema.migrate import MIGRATIONS, migrate, pending
 
+pytestmark = pytest.mark.thorough
+
 NAMES = sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
 GOOD = "CREATE TABLE public.first (id integer);"
 BAD = """

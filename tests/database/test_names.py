@@ -190,6 +190,7 @@ def test_names_that_accounts_might_have_collide_with_none_of_ours(company: psyco
 # --- size -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_name_is_found_by_indexes_whatever_the_number_of_accounts(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")

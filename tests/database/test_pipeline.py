@@ -17,33 +17,25 @@ from controller.plan.reasons import SECRETS
 from controller.policy import explain
 from controller.revision import store
 from controller.revision.entries import Published
-from controller.schema import importer
-from tests.database.conftest import SAMPLE
 
 Rows = psycopg.Connection[Any]
 
 
+# A fresh database for each test: revisions are never undone.
 @pytest.fixture
-def database(new_database: Callable[[], str]) -> str:
-    """A fresh database for each test: revisions are never undone."""
-    return new_database()
-
-
-@pytest.fixture
-def rows(database: str) -> Iterator[Rows]:
+def rows(loaded_sample: str, new_database: Callable[..., str]) -> Iterator[Rows]:
     """The sample company, nothing published."""
-    with psycopg.connect(database) as connection:
-        importer.load(connection, importer.read_company(SAMPLE))
-        connection.commit()
+    with psycopg.connect(new_database(loaded_sample)) as connection:
         yield connection
         connection.rollback()
 
 
 @pytest.fixture
-def live(rows: Rows) -> Rows:
+def live(published_sample: str, new_database: Callable[..., str]) -> Iterator[Rows]:
     """The sample company, published."""
-    publish(rows)
-    return rows
+    with psycopg.connect(new_database(published_sample)) as connection:
+        yield connection
+        connection.rollback()
 
 
 def publish(connection: Rows, **options: Any) -> int:
@@ -90,13 +82,13 @@ def test_a_plan_that_somebody_overtook_is_stale(live: Rows) -> None:
         pipeline.publish(live, seen, author="late", reason="")
 
 
-def test_two_publishers_at_once_publish_once(live: Rows, database: str) -> None:
+def test_two_publishers_at_once_publish_once(live: Rows) -> None:
     change(live, RING_30)
     outcomes: list[object] = []
     barrier = threading.Barrier(2)
 
     def one() -> None:
-        with psycopg.connect(database) as connection:
+        with psycopg.connect(live.info.dsn) as connection:
             plan = pipeline.make_plan(connection)
             barrier.wait()
             try:
@@ -172,8 +164,8 @@ def test_losing_an_emergency_number_is_refused_unless_told_why(live: Rows) -> No
     assert one.unsafe_reason == "moved to another system"
 
 
-def test_a_change_committed_late_is_not_lost(live: Rows, database: str) -> None:
-    with psycopg.connect(database) as slow:
+def test_a_change_committed_late_is_not_lost(live: Rows) -> None:
+    with psycopg.connect(live.info.dsn) as slow:
         slow.execute(RING_30)  # its place in the change log is taken now, its commit comes later
         change(live, "UPDATE accounts SET call_limit = 12 WHERE name = 'globex'")
         publish(live)

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from controller.queues.store import Store
 from controller.queues.waiting import Joined, Swept
@@ -192,6 +193,7 @@ def _double(rings: list[queue_process.Ring]) -> list[tuple[queue_process.Ring, q
     ]
 
 
+@pytest.mark.thorough
 def test_three_processes_ring_nobody_twice_even_when_one_is_killed(url: str) -> None:
     processes = _processes(url, 3, 600)
     rings: list[queue_process.Ring] = []

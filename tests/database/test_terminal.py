@@ -18,6 +18,8 @@ from controller.cli import main
 from tests.database.agents import Agents, report
 from tests.database.terminal import Terminal
 
+pytestmark = pytest.mark.thorough
+
 # Text that a console with markup would swallow, stumble over, and turn into a picture.
 SAID = "[Errno 28] No space left on device; [/x] :key: [red]"
 RING = "UPDATE extensions SET ring_time_s = 30 WHERE extension = '101'"

@@ -98,6 +98,7 @@ def agreed(rows: psycopg.Connection, node: Node, report: Report, before: Conditi
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(*map(nodes, NAMES)))
+@pytest.mark.thorough
 def test_conditions_and_targets_are_the_same(
     rows: psycopg.Connection, world: tuple[tuple[Node, list[Report]], ...]
 ) -> None:

@@ -17,6 +17,8 @@ import pytest
 
 from controller.cli import main
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 MAIN = "from controller.cli import main; main()"
 LIMIT_S = 30

@@ -242,7 +242,9 @@ def compare(telephones: Telephones, caller: Phone | str, dialled: str) -> None:
         if what == "out":
             stack.until(lambda: records(since, 1)[0]["trunk"] == who, f"the record says {who}")
         elif written["media_node"]:
-            stack.until(lambda: "dp.ring" in str(records(since, 1)[0]["decisions"]), "the record says who rang")
+            stack.until(
+                lambda: "dp.ring" in str(records(since, 1)[0]["decisions"]), "the record says who rang"
+            )
     else:
         assert rang == set(), (what, who, rang)
         assert (what == "voicemail") == ("dp.voicemail" in story), story

@@ -68,6 +68,7 @@ def test_the_order_of_rows_does_not_matter(weights: dict[str, float]) -> None:
     assert placed(dict(reversed(weights.items()))) == placed(weights)
 
 
+@pytest.mark.thorough
 def test_each_has_its_share_within_three_percent_and_a_new_one_takes_its_own() -> None:
     """100,000 keys over weights 1, 2 and 3; then one more of weight 2."""
     keys = [f"a{n}" for n in range(100_000)]

@@ -165,6 +165,7 @@ async def test_a_taken_port_is_said(state_file: Path) -> None:
             await second.start()
 
 
+@pytest.mark.thorough
 async def test_several_thousand_sessions_are_open_at_once(state_file: Path) -> None:
     """Both ends are in this process: so many as it may have descriptors for, 3,000 at most."""
     count = min(3_000, (room.raised_limit() - 200) // 2)

@@ -61,6 +61,7 @@ def test_short_numbers() -> None:
     assert {"110", "115", "116117"} <= set(numbering("DE").shorts)
 
 
+@pytest.mark.thorough
 def test_every_country_of_the_metadata_has_rules() -> None:
     for country in phonenumbers.SUPPORTED_REGIONS:
         plan = numbering(country)

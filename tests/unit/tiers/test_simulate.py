@@ -20,6 +20,8 @@ from controller.tiers.reports import Reports
 from controller.tiers.simulate import Outcome, Result, simulate
 from controller.tiers.world import Size
 
+pytestmark = pytest.mark.thorough
+
 SMALL = Size(nodes=60, edges=16, accounts=3000, hours=2, seed=5)
 NIGHT, DAY_S = Size(nodes=64, edges=16, accounts=3000, hours=9.5, seed=5), 9 * 3600.0
 
