@@ -13,14 +13,7 @@ _LIMIT_S, _LIMIT_MB = 60, 1024
 def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
     """Time of the plan, peak of resident memory of our processes, time to publish."""
     world = lab.world(max(sizes))
-    smaller = [size for size in sizes if size < world.accounts] if "row_to_live" in lab.names else []
-
-    def meanwhile() -> None:
-        for size in smaller:
-            lab.world(size).run()
-
-    # Only what is published has no bound: the worlds that row_to_live needs start beside it.
-    seen = world.compile(meanwhile)
+    seen = world.compile()
     note = (
         f"{world.devices:,} devices, {seen['changes']:,.0f} entries, {seen['processes']:.0f} processes, "
         f"{seen['cpu_s']:.0f} s of processor time in them"
@@ -34,8 +27,5 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
         note="peak sum of resident sizes, PostgreSQL apart",
     )
     yield Figure(
-        "compile_from_nothing.publish",
-        seen["publish_s"],
-        "s",
-        note="the same entries into a revision" + (", smaller worlds start beside it" if smaller else ""),
+        "compile_from_nothing.publish", seen["publish_s"], "s", note="the same entries into a revision"
     )

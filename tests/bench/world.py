@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -73,11 +71,8 @@ class World:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def compile(self, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:
-        """Fill the rows, plan and publish everything: plan_s, cpu_s, publish_s, changes, rss_mb (peak), processes.
-
-        `meanwhile` is done while it is being published, which one processor does.
-        """
+    def compile(self) -> dict[str, float]:
+        """Fill the rows, plan and publish everything: plan_s, cpu_s, publish_s, changes, rss_mb (peak), processes."""
         if self.compiled:
             return self.compiled
         self._fill()
@@ -102,8 +97,6 @@ class World:
             planned = process.stdout.readline()
             process.stdin.write("\n")
             process.stdin.flush()
-            if planned and meanwhile is not None:
-                meanwhile()
             published, _ = process.communicate(timeout=400)
         if process.returncode:
             raise Failed(f"{self.devices:,} devices could not be compiled: what it said stands above")
@@ -133,36 +126,9 @@ class World:
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")
 
-    @contextmanager
-    def alone(self, others: Sequence[World]) -> Iterator[None]:
-        """The servers, agents and controllers of other worlds stand still: an installation has machines of its own."""
-        paused = [name for other in others if other is not self for name in other.containers.values()]
-        if paused:
-            self.lab.command(["docker", "pause", *paused])
-        try:
-            self._settle()
-            yield
-        finally:
-            if paused:
-                self.lab.command(["docker", "unpause", *paused])
-
-    def _settle(self, still_s: float = 2, limit_s: float = 60) -> None:
-        """Until nothing has changed for a while: who stood still is heard of again, and takes calls again."""
-        statement = """
-            SELECT (SELECT max(id) FROM control.revisions), min(revision), bool_and(pending = 0 AND last_error IS NULL
-                       AND heard_at > clock_timestamp() - interval '1500 ms')
-              FROM control.node_state"""
-        began = since = time.monotonic()
-        before: object = None
-        with psycopg.connect(self.lab.postgres.url(self.database, "admin"), autocommit=True) as connection:
-            while time.monotonic() - since < still_s:
-                newest, held, good = connection.execute(statement).fetchone() or (0, 0, False)
-                if not good or newest != held or newest != before:
-                    since, before = time.monotonic(), newest
-                if time.monotonic() - began > limit_s:
-                    why = self._why(connection, (EDGE, *MEDIA))
-                    raise Failed(f"{self.accounts:,} accounts: no rest after {limit_s:.0f} s: {why}")
-                time.sleep(0.1)
+    def stand_still(self) -> None:
+        """Its servers, agents and controller take no more processor time."""
+        self.lab.command(["docker", "pause", *self.containers.values()])
 
     def node(self, node: str, network: str = "none") -> str:
         """Start a node's container: server and agent."""
