@@ -23,7 +23,7 @@ part() { # NAME COMMAND...
   "$@" || status=$?
   tell "$name" $((SECONDS - began)) "$status"
 }
-# Parts with servers of their own mostly wait: they go beside another part, and are told when that is over.
+# Parts with servers of their own mostly wait: they go beside another part, in two lanes, and are told when that is over.
 LANE=.stack/lane
 beside() { # NAME COMMAND...
   local name=$1 began=$SECONDS status=0
@@ -55,21 +55,23 @@ down() {
     ls -d .stack 2>/dev/null)
   [ -z "$left" ] || { printf 'left behind:\n%s\n' "$left"; return 1; }
 }
-# Tests of a media node mostly wait for telephones: two nodes, each in its own network, are done in half the time.
-by_two() { suite -n 2 --dist loadfile "$@"; }
+# Tests of a media node mostly wait for telephones: three nodes, each in its own network, are done in a third of the time.
+by_three() { suite -n 3 --dist loadfile "$@"; }
 
 part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
   rm -rf "$LANE" && mkdir "$LANE"
   {
     beside "edge" suite tests/edge
+    beside "check under the newest Python" make --no-print-directory newest
+  } &
+  {
     beside "contract: Kamailio and Asterisk" suite tests/contract
     beside "contract: calls" suite tests/contract_ami
     beside "contract: decisions" suite tests/contract_agi
     beside "names" suite tests/names
-    beside "check under the newest Python" make --no-print-directory newest
   } &
-  part "media node" by_two tests/media
+  part "media node" by_three tests/media
   tell_those_beside 6
   part "live: the whole stack" suite tests/live
   part "demo" demo

@@ -1,0 +1,237 @@
+"""Two clusters of two media nodes, two edges, two name servers: which node gets a call, and what each loss costs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.live import stack
+from tests.live.company import CARRIER
+from tests.live.load import Faults, Load
+from tests.live.phones import EDGE, Phone, Phones
+from tests.live.talk import record, went_well
+from tests.live.test_change import rpc
+from tests.live.test_frozen import AGENT, ASTERISK, KAMAILIO, POSTGRESQL
+from tests.live.test_two_edges import OTHER
+
+ONE = Phone("one", "spread.example", "one-phone-secret", port=5131, voice=41)
+TWO = Phone("two", "spread.example", "two-phone-secret", port=5132, voice=42)
+# Calls of one device that talks go to one node: it takes many to be everywhere.
+MANY = [Phone(f"l{n}", "spread.example", f"load-phone-{n}", port=6200 + n // 20) for n in range(40)]
+DEVICES = """
+INSERT INTO devices (account_id, domain_id, user_id, name, ha1_md5, ha1_sha256)
+    SELECT d.account_id, d.id, u.id, 'l' || n, md5(h), encode(sha256(h::bytea), 'hex')
+    FROM domains d JOIN users u ON u.account_id = d.account_id AND u.name = 'one', generate_series(0, 39) n,
+        concat('l', n, ':spread.example:load-phone-', n) h
+    WHERE d.name = 'spread.example'
+"""
+FIRST, SECOND = {"media1", "media2"}, {"media3", "media4"}
+ECHO = "*43"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def second_cluster(company: None) -> Iterator[None]:
+    """Its nodes run and its rows are live; taken away again."""
+    text = Path(__file__).with_name("two_clusters.yaml").read_text()
+    assert stack.execute("ops", "sh", "-c", "cat > /tmp/two.yaml", stdin=text).exit == 0
+    try:
+        stack.dialplane("import", "/tmp/two.yaml")
+        stack.sql(DEVICES)
+        stack.compose("up", "--detach", "--wait", *SECOND)
+        heard = "SELECT count(*) FROM control.node_state WHERE heard_at > clock_timestamp() - interval '2 s'"
+        stack.until(lambda: stack.sql(heard) == "6", "all agents are heard of", 30)
+        stack.dialplane("apply", "--yes", "--reason", "a second cluster")
+        stack.until(lambda: stack.dialplane("verify", expect=None).exit == 0, "all is in sync", 40, 1)
+        yield
+    finally:
+        stack.sql(
+            "DELETE FROM accounts WHERE name = 'spread'; UPDATE clusters SET overflow_cluster_id = NULL; "
+            "DELETE FROM nodes WHERE name IN ('media3', 'media4'); DELETE FROM clusters WHERE name = 'c2'"
+        )
+        stack.dialplane("apply", "--yes", "--allow-unsafe", "the second cluster goes", "--reason", "tests")
+        stack.compose("rm", "--stop", "--force", "--volumes", *SECOND)
+
+
+def targets(cluster: str) -> set[str]:
+    """Names of its nodes that take calls, as edge1 has them."""
+    return set(re.findall(r"(\w+)=10\.", rpc("htable.get", "target", cluster).out))
+
+
+def node_of_a_call(phones: Phones, to: str = ECHO) -> str:
+    """The media node that a short call of ONE got."""
+    since = stack.now()
+    went_well(phones.run("call", ONE, to=to, talk_ms=100))
+    return str(record(since)["media_node"])
+
+
+# --- names ----------------------------------------------------------------------------------------------------
+
+
+def dig(service: str, server: str = "10.213.0.51") -> list[tuple[int, str]]:
+    """(priority, node) of the forwarding name's targets, as that name server answers."""
+    name = f"_sip._tcp.{service}.spread.dialplane.internal"
+    answer = stack.execute("ns1", "dig", "+short", "+time=2", f"@{server}", name, "SRV").out
+    return sorted((int(line.split()[0]), line.split()[3].split(".")[0]) for line in answer.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("service", "dialled"),
+    [("voice", ECHO), ("voicemail", "*102"), ("conference", "800"), ("queue", "600"), ("pstn", "0891234567")],
+)
+def test_dig_and_the_call_agree(phones: Phones, carrier_a: Phones, service: str, dialled: str) -> None:
+    asked = dig(service)
+    stack.until(lambda: dig(service, "10.213.0.52") == asked, "the second name server says the same", 20)
+    first = {node for priority, node in asked if priority == 10}
+    assert first == (SECOND if service in ("voicemail", "conference", "queue") else FIRST)
+    with carrier_a.answering(CARRIER):
+        assert node_of_a_call(phones, dialled) in first
+    explained = stack.dialplane("route", "explain", "one@spread.example", dialled).out
+    assert f"{service} of account spread" in explained, explained
+
+
+# --- the call tier --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def row(change: str, back: str) -> Iterator[None]:
+    stack.sql(f"UPDATE nodes SET {change} WHERE name = 'media1'")
+    try:
+        yield
+    finally:
+        stack.sql(f"UPDATE nodes SET {back} WHERE name = 'media1'")
+
+
+@contextmanager
+def with_a_call(phones: Phones) -> Iterator[None]:
+    """media1 has a call, and may have no other."""
+    with row("weight = 100", "weight = 10"), phones.start("call", TWO, to=ECHO, talk_ms=20000) as talk:
+        talk.until(200)
+        calls = "SELECT calls FROM control.node_state WHERE node = 'media1'"
+        stack.until(lambda: stack.sql(calls) not in ("", "0"), "the call is reported", 5)
+        with row("call_cap = 1", "call_cap = NULL"):
+            yield
+
+
+CONDITIONS: dict[str, tuple[Callable[[Phones], AbstractContextManager[object]], str]] = {
+    "draining": (lambda _: row("state = 'draining'", "state = 'enabled'"), "draining"),
+    "disabled": (lambda _: row("state = 'disabled'", "state = 'enabled'"), "disabled"),
+    "agent silent": (lambda _: stack.frozen("media1", AGENT), "not heard of"),
+    "server silent": (lambda _: stack.frozen("media1", ASTERISK), "its server does not answer"),
+    "full": (with_a_call, "full: 1 of 1 calls"),
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_node_that_is(phones: Phones, condition: str) -> None:
+    """It gets no call, `explain` says why, and it comes back by itself."""
+    make, why = CONDITIONS[condition]
+    with make(phones):
+        stack.until(lambda: targets("c1") == {"media2"}, f"media1 is {condition}", 15)
+        assert [node_of_a_call(phones) for _ in range(3)] == ["media2"] * 3
+        told = stack.dialplane("route", "explain", "one@spread.example", ECHO).out
+        assert re.search(rf"media1\b.*{why}", told), told
+    stack.until(lambda: targets("c1") == FIRST, "media1 takes calls again", 20)
+
+
+def test_a_cluster_without_nodes_overflows_and_calls_return(phones: Phones) -> None:
+    """Who talks goes on talking; what is drained is not made alive by anything that it says."""
+    with phones.start("call", TWO, to=ECHO, talk_ms=60000, limit_s=80) as talk:
+        talk.until(200)
+        for node in FIRST:
+            stack.dialplane("node", "drain", node)
+        try:
+            stack.until(lambda: not targets("c1"), "nobody of c1 takes calls")
+            assert {node_of_a_call(phones) for _ in range(4)} <= SECOND
+            told = stack.dialplane("route", "explain", "one@spread.example", ECHO).out
+            assert "c2" in told, told
+            time.sleep(4)  # every agent has reported more than once
+            assert not targets("c1")
+        finally:
+            for node in FIRST:
+                stack.dialplane("node", "resume", node)
+        stack.until(lambda: targets("c1") == FIRST, "c1 takes calls again")
+        assert node_of_a_call(phones) in FIRST
+        talk.until_heard(None, 100)
+        went_well(talk.hang_up().wait())
+
+
+# --- losses ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def kill(service: str) -> Iterator[None]:
+    stack.compose("kill", service)
+    yield
+
+
+@contextmanager
+def killed_process(service: str, command: str) -> Iterator[None]:
+    """What supervises it starts it again."""
+    stack.signal(service, "KILL", command)
+    yield
+
+
+def up_again(service: str) -> None:
+    stack.compose("up", "--detach", "--wait", service)
+    if service.startswith("media"):
+        stack.until(lambda: service in targets("c1"), f"{service} takes calls again", 30)
+
+
+# What, how, what has to be started again.
+LOSSES: tuple[tuple[str, Callable[[], AbstractContextManager[None]], str], ...] = (
+    ("media1 killed", lambda: kill("media1"), "media1"),
+    ("agent of media1 killed", lambda: killed_process("media1", AGENT), ""),
+    ("agent of edge1 frozen", lambda: stack.frozen("edge1", AGENT), ""),
+    ("name server killed", lambda: kill("ns1"), "ns1"),
+    ("name server frozen", lambda: stack.frozen("ns2", "*pdns_server*"), ""),
+    ("database frozen", lambda: stack.frozen("postgres", POSTGRESQL), ""),
+    ("database killed", lambda: kill("postgres"), "postgres"),
+    ("controller killed", lambda: kill("controller"), "controller"),
+    ("media2 frozen", lambda: stack.frozen("media2", ASTERISK), ""),
+    ("edge2 frozen", lambda: stack.frozen("edge2", KAMAILIO), ""),
+    ("edge2 killed", lambda: kill("edge2"), "edge2"),
+)
+LASTS_S = 3
+
+
+def test_what_each_loss_costs() -> None:
+    """kill -9 and SIGSTOP of everything there is, with calls up, in set-up and beginning by both edges all the time."""
+    faults = Faults()
+    with (
+        Load(MANY[:20], to=ECHO, target=EDGE, rate=5, talk_ms=1500) as by_first,
+        Load(MANY[20:], to=ECHO, target=OTHER.partition(":")[0], rate=5, talk_ms=1500) as by_second,
+    ):
+        time.sleep(3)
+        for what, happens, start in LOSSES:
+            with faults.one(what):
+                with happens():
+                    time.sleep(LASTS_S)
+                if start:
+                    up_again(start)
+                time.sleep(2)
+    loads = {"by edge1": by_first.calls(), "by edge2": by_second.calls()}
+    for name, calls in loads.items():
+        print(f"\n{name}: {len(calls)} calls, {sum(call.lost for call in calls)} lost")
+        table = Faults(faults.all)
+        print(table.table(calls))
+        for call in calls:
+            if call.lost:
+                print(call)
+        for fault in table.all:
+            if fault.what.startswith("edge2") and name == "by edge2":
+                # Who uses a dead edge uses the other one: SIPp does not. Calls that are up outlive its restart.
+                assert fault.lost_up == 0, fault
+                continue
+            assert fault.tried > 10, fault
+            assert fault.lost_set_up == fault.lost_new == 0, fault
+            assert fault.longest_s < (4 if fault.what.startswith("media") else 1.5), fault
+            if fault.what != "media1 killed":
+                assert fault.lost_up == 0, fault
+        assert 0 < table.all[0].lost_up < table.all[0].established, (
+            "a dead node takes its own calls and no other"
+        )
