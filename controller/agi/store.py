@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from controller.errors import DatabaseError
 from controller.policy.notices import Notice
-from controller.wire.postgresql import HELD
+from controller.wire.postgresql import held
 
 DEADLINE_S = 0.2
 # Nobody rings meanwhile: a caller who leaves a group hears whether that was done.
@@ -177,8 +177,9 @@ class Store:
     async def _connect(self) -> AsyncConnection:
         return await AsyncConnection.connect(
             self._conninfo,
+            autocommit=True,
             application_name=f"dialplane agi {self._node}",
-            **HELD,
+            **held(self._conninfo),
         )
 
     async def _ask(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]]) -> _T:

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from controller.errors import DatabaseError, InputError
 from controller.queues import statements as sql
 from controller.queues.model import Caller, Member, Queue, Setup, skills
-from controller.wire.postgresql import HELD
+from controller.wire.postgresql import held
 
 CHANNEL = "dialplane_queue"
 LEASE_S = 15.0
@@ -41,14 +41,16 @@ class Rows:
         cls, conninfo: str, *, lease_s: float = LEASE_S, take_s: float = TAKE_S, timeout_s: float = 2.0
     ) -> Self:
         """A store with a connection of its own; a statement that takes longer than `timeout_s` fails."""
+        # What is lost with the last moments of a database: who just came asks again with the same ticket.
+        ours = f"-c statement_timeout={int(timeout_s * 1000)} -c synchronous_commit=off"
         try:
+            made = held(conninfo)
             connection = await AsyncConnection.connect(
                 conninfo,
+                autocommit=True,
                 row_factory=dict_row,
                 application_name="dialplane queues",
-                # What is lost with the last moments of a database: who just came asks again with the same ticket.
-                options=f"-c statement_timeout={int(timeout_s * 1000)} -c synchronous_commit=off",
-                **HELD,
+                **made | {"options": f"{made['options']} {ours}"},
             )
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
@@ -226,9 +228,8 @@ async def notices(conninfo: str) -> AsyncIterator[str]:
     """What is told on the channel, as long as the connection lasts. DatabaseError: it is over."""
     try:
         async with await AsyncConnection.connect(
-            conninfo, autocommit=True, connect_timeout=5, application_name="dialplane queues",
-            keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
-        ) as connection:  # fmt: skip
+            conninfo, autocommit=True, application_name="dialplane queues", **held(conninfo)
+        ) as connection:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
             async for notice in connection.notifies():
                 yield notice.payload

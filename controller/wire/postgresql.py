@@ -19,7 +19,6 @@ _CLIENT: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-HELD: dict[str, Any] = {"autocommit": True, **_CLIENT}
 # The server's side: settings of the session. Through a Unix socket they mean nothing and do no harm.
 _SESSION = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
 

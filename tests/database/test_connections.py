@@ -17,7 +17,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from controller.agent.store import Store
+from controller.agi.store import Store as AgiStore
 from controller.calls import store as calls
+from controller.queues import rows as queues
 from controller.schema.database import connect
 from controller.schema.migrate import migrate
 
@@ -83,13 +85,36 @@ async def by_agent(url: str) -> tuple[dict[str, str], dict[int, int]]:
         await connection.close()
 
 
+async def by_agi(url: str) -> tuple[dict[str, str], dict[int, int]]:
+    connection = await AgiStore(url, "media1")._connect()
+    try:
+        rows: list[Any] = await (await connection.execute(SETTINGS.encode())).fetchall()
+        return dict(rows), client(connection.fileno())
+    finally:
+        await connection.close()
+
+
+async def by_queues(url: str) -> tuple[dict[str, str], dict[int, int]]:
+    store = await queues.Rows.connect(url, timeout_s=1.5)
+    try:
+        connection = store._connection
+        rows = await (await connection.execute(SETTINGS.encode())).fetchall()
+        own = await (await connection.execute(b"SHOW statement_timeout")).fetchone()
+        assert own == {"statement_timeout": "1500ms"}
+        return {row["name"]: row["setting"] for row in rows}, client(connection.fileno())
+    finally:
+        await store.close()
+
+
 def by_commands(url: str) -> tuple[dict[str, str], dict[int, int]]:
     """The controller too: its lock is free when PostgreSQL knows that it is gone."""
     with connect(url) as connection:
         return dict(connection.execute(SETTINGS.encode()).fetchall()), client(connection.fileno())
 
 
-@pytest.mark.parametrize("by", [by_commands, by_calls, by_agent], ids=lambda by: str(by.__name__))
+@pytest.mark.parametrize(
+    "by", [by_commands, by_calls, by_agent, by_agi, by_queues], ids=lambda by: str(by.__name__)
+)
 def test_both_sides_of_what_lives_long_look_whether_the_other_is_there(
     tcp: str, by: Callable[[str], Any]
 ) -> None:
@@ -106,6 +131,19 @@ def test_what_an_address_says_itself_stays(tcp: str, monkeypatch: pytest.MonkeyP
         assert connection.execute("SELECT current_user").fetchone() == ("dialplane_agent",)
         assert 78 in client(connection.fileno()).values()
     assert settings == ASKED | {"tcp_keepalives_idle": "77"}
+
+    async def queue() -> tuple[str, str]:
+        store = await queues.Rows.connect(url, timeout_s=1.5)
+        try:
+            row = await store._row(
+                "SELECT current_user::text, current_setting('statement_timeout') AS most", {}
+            )
+            assert row is not None
+            return row["current_user"], row["most"]
+        finally:
+            await store.close()
+
+    assert asyncio.run(queue()) == ("dialplane_agent", "1500ms")
     monkeypatch.setenv("PGOPTIONS", "-c role=dialplane_reader")
     with connect(tcp) as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("dialplane_reader",)
