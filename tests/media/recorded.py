@@ -45,6 +45,7 @@ RECORDED = Account(
             Extension(str(number), "user", owner, None, 20, BUSY, HANGUP, HANGUP)
             for number, owner in enumerate(PEOPLE, 101)
         ),
+        Extension("106", "echo", None, None, 20, HANGUP, HANGUP, HANGUP),
         _to("600", "group", "sales-1"), _to("610", "policy", "main"), _to("700", "queue", "support"),
     ),
     numbers=(Number(NUMBER, "104"), Number(RULED, "610")),

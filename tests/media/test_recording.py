@@ -13,7 +13,7 @@ import pytest
 from tests.media.decided import Agi
 from tests.media.node import MediaNode
 from tests.media.peer import PCMA_SILENCE, VOICE, Edge, Leg
-from tests.media.recorded import NUMBER, PEOPLE, RULED, phone
+from tests.media.recorded import NUMBER, RULED, phone
 from tests.media.test_calls import until
 from tests.media.test_features_conference import told
 from tests.media.test_voicemail import press
@@ -201,38 +201,129 @@ def test_a_recording_ends_where_its_party_is_transferred_away(edge: Edge, media:
     away.wait("BYE")
 
 
-@pytest.mark.parametrize(
-    ("first", "first_phone", "dialled", "phone", "goes_on"),
-    [(NUMBER, "r4", "103", "r3", False), ("103", "r3", "101", "r1", True)],
-    ids=["of who transfers it ends", "of who gets the call it goes on"],
-)
-def test_a_recording_belongs_to_the_leg_of_its_user_in_an_attended_transfer(
-    edge: Edge, media: MediaNode, first: str, first_phone: str, dialled: str, phone: str, goes_on: bool
-) -> None:
-    """Who is called asks somebody else, and joins the two."""
-    who = {"account": "rec-1", "Trunk": "first-1"} if first == NUMBER else OTHER
-    caller, called = pair(edge, first, first_phone, **who)
-    owner = next(name for name, one in PEOPLE.items() if one == first_phone)
-    asks, asked = pair(
-        edge, dialled, phone, account="rec-1", Caller=owner, Device=f"{first_phone}@rec.example"
-    )
-    path = recorded(media, asks if goes_on else caller, "user always" if goes_on else "user inbound")
-    asked.hear(50)
+def joins(leg: Leg, asks: Leg, dialled: str, domain: str = "rec.example") -> None:
+    """A phone transfers who it talks to on one leg to whom it talks to on the other, and is out of both."""
     tags = [part.split("tag=")[1] for part in (asks.remote, asks.local)]
     replaces = f"{asks.call_id}%3Bto-tag%3D{tags[0]}%3Bfrom-tag%3D{tags[1]}"
-    called.send(
-        "REFER", f"Refer-To: <sip:{dialled}@rec.example?Replaces={replaces}>", f"Referred-By: {called.local}"
-    )
-    until(lambda: any(one.method == "BYE" for one in (*called.requests, *asks.requests)), 20)
-    caller.hear(25)
-    asked.hear(25)
-    time.sleep(1)
+    leg.send("REFER", f"Refer-To: <sip:{dialled}@{domain}?Replaces={replaces}>", f"Referred-By: {leg.local}")
+    until(lambda: any(one.method == "BYE" for one in (*leg.requests, *asks.requests)), 20)
+
+
+def ended(media: MediaNode, leg: Leg, path: str) -> None:
+    until(lambda: f"dp.record_end {path}" in told(media, leg), 20)
+
+
+def grows(media: MediaNode, leg: Leg, path: str) -> bool:
+    """In the time of an announcement."""
     size = int(media.sh(f"stat -c %s {path}"))
-    asked.hear(150)
-    assert (int(media.sh(f"stat -c %s {path}")) > size) == goes_on
-    assert len(recordings(media, caller)) + len(recordings(media, asks)) == 1
+    leg.hear(150)
+    return int(media.sh(f"stat -c %s {path}")) > size
+
+
+def test_a_recording_ends_with_the_leg_of_who_transfers(edge: Edge, media: MediaNode) -> None:
+    """Who is recorded, and was called, asks somebody else and joins the two."""
+    caller, called = pair(edge, NUMBER, "r4", account="rec-1", Trunk="first-1")
+    asks, asked = pair(edge, "103", "r3", **phone("inbound"))
+    path = recorded(media, caller, "user inbound")
+    caller.hear(150)
+    heard = caller.audio.loud, asked.audio.loud
+    joins(called, asks, "103")
+    caller.hear(25)
+    time.sleep(1)
+    assert not grows(media, asked, path)
+    assert (caller.audio.loud, asked.audio.loud) == heard, "nobody is told anything"
+    assert recordings(media, asks) == []
+    assert len(recordings(media, caller)) == 1
     caller.bye()
     asked.wait("BYE")
+
+
+def test_who_comes_to_one_who_is_recorded_is_told(edge: Edge, media: MediaNode) -> None:
+    """A user who is recorded is asked, and gets the call: the recording begins anew, after all who talk are told."""
+    caller, called = pair(edge, "103", "r3", **OTHER)
+    asks, asked = pair(edge, "101", "r1", **NEVER)
+    path = recorded(media, asks, "user always")
+    asked.hear(150)
+    assert not caller.audio.loud
+    before = asked.audio.loud
+    joins(called, asks, "101")
+    for leg, heard in ((caller, 0), (asked, before)):
+        until(lambda one=leg, goal=heard + 20: one.audio.loud > goal, 20)  # type: ignore[misc]
+    ended(media, asks, path)
+    (_, (anew, why)) = recordings(media, asks)
+    assert anew != path
+    assert why == "user always"
+    caller.hear(100)
+    caller.audio.voice = VOICE
+    heard = asked.audio.loud
+    until(lambda: asked.audio.loud > heard + 50, 20)
+    assert not grows(media, asked, path)
+    assert grows(media, asked, anew)
+    # Nobody has changed: nobody is told anything.
+    assert len(recordings(media, asks)) == 2
+    assert recordings(media, caller) == []
+    caller.bye()
+    asked.wait("BYE")
+
+
+def test_what_the_row_of_the_caller_records_ends_when_that_one_leaves(edge: Edge, media: MediaNode) -> None:
+    caller, called = pair(edge, "103", "r3", **ALWAYS)
+    asks, asked = pair(edge, "105", "r5", **ALWAYS)
+    paths = [recorded(media, one, "user always calls") for one in (caller, asks)]
+    for leg in (called, asked):
+        leg.hear(150)
+    joins(caller, asks, "105")
+    for leg, path in zip((caller, asks), paths, strict=True):
+        ended(media, leg, path)
+    heard = called.audio.loud, asked.audio.loud
+    called.hear(150)
+    assert (called.audio.loud, asked.audio.loud) == heard
+    assert [len(recordings(media, one)) for one in (caller, asks)] == [1, 1]
+    called.bye()
+    asked.wait("BYE")
+
+
+def test_what_a_key_began_ends_when_another_comes(edge: Edge, media: MediaNode) -> None:
+    caller, called = pair(edge, "103", "r3", **OTHER)
+    asks, asked = pair(edge, "102", "r2", **NEVER)
+    asked.hear(20)
+    press(asked, "*1")
+    path = recorded(media, asks, "by key")
+    asked.hear(150)
+    joins(called, asks, "102")
+    ended(media, asks, path)
+    caller.hear(100)
+    assert not caller.audio.loud
+    assert len(recordings(media, asks)) == 1
+    press(asked, "*1")  # again, if it is still wanted
+    until(lambda: len(recordings(media, asks)) == 2, 20)
+    until(lambda: caller.audio.loud > 20, 20)
+    caller.bye()
+    asked.wait("BYE")
+
+
+@pytest.mark.parametrize(
+    ("dialled", "phone"), [("112", "trunk:first-1"), ("106", "")], ids=["emergency", "no bridge"]
+)
+def test_a_recording_ends_where_nobody_can_be_told(
+    edge: Edge, media: MediaNode, dialled: str, phone: str
+) -> None:
+    """Who called a recorded user leads it to a call for help, or to what is no phone."""
+    caller, called = pair(edge, "101", "r1", **OTHER)
+    path = recorded(media, caller, "user always")
+    called.hear(150)
+    if phone:
+        edge.answers[phone] = "answer"
+    asks = edge.call(dialled, **OTHER)
+    asks.wait("200")
+    asks.hear(20)
+    joins(caller, asks, dialled)
+    until(lambda: f"dp.record_end {path}" in told(media, caller) + told(media, asks), 20)
+    called.hear(100)
+    assert not grows(media, called, path)
+    assert len(recordings(media, caller)) == 1
+    assert recordings(media, asks) == []
+    called.bye()
 
 
 @pytest.mark.parametrize(
@@ -257,3 +348,33 @@ def test_what_a_rule_says_holds_until_the_call_is_over(
     until(lambda: [why for _, why in recordings(media, caller)] == whys, 20)
     caller.bye()
     away.wait("BYE")
+
+
+@pytest.mark.parametrize(
+    ("asked", "phone", "own"),
+    [("105", "r5", []), ("101", "r1", ["user always"])],
+    ids=["who is not recorded", "who is"],
+)
+def test_a_rule_holds_through_an_attended_transfer(
+    edge: Edge, media: MediaNode, agi: Agi, asked: str, phone: str, own: list[str]
+) -> None:
+    """The talk is in one recording more, and all who talk are told once."""
+    why = "rule 3 of policy main"
+    agi.decides(f"dp-record,s,1(always,{why},1)", "dp-next,s,1(extension:103,20)")
+    caller, called = pair(edge, RULED, "r3", account="rec-1", Trunk="first-1")
+    path = recorded(media, caller, why)
+    asks, other = pair(edge, asked, phone, **NEVER)
+    until(lambda: [one for _, one in recordings(media, asks)] == own, 20)
+    for leg in (caller, other):
+        leg.hear(150)
+    heard = {id(leg): leg.audio.loud for leg in (caller, other)}
+    joins(called, asks, asked)
+    for leg in (caller, other):
+        until(lambda one=leg: one.audio.loud > heard[id(one)] + 20, 20)  # type: ignore[misc]
+    caller.hear(100)
+    anew = recordings(media, caller)[1:] + recordings(media, asks)[len(own) :]
+    assert [one for _, one in anew] == (own or [why])
+    assert grows(media, other, anew[0][0])
+    assert not grows(media, other, path)
+    caller.bye()
+    other.wait("BYE")
