@@ -15,6 +15,7 @@ from tests.media.peer import Edge, Leg
 from tests.media.queues import NUMBER
 from tests.media.resident import Resident, awaited
 from tests.media.test_calls import decisions, until
+from tests.media.test_features_conference import told
 from tests.media.test_start import ami
 
 
@@ -271,6 +272,32 @@ def test_a_supervisor_listens_and_speaks(edge: Edge, served: Resident) -> None:
     assert hears(supervisor.audio)
     caller.bye()
     supervisor.wait("BYE", 60)
+
+
+@pytest.mark.parametrize("by", ["member", "caller"])
+def test_what_is_transferred_out_of_a_queue_is_no_call_of_it(
+    edge: Edge, served: Resident, media: MediaNode, by: str
+) -> None:
+    """Neither the answer nor the end of who has the call then is told to the queue; the end of the member is."""
+    edge.answers = {"w1": "answer", "w3": "answer"}
+    caller = inside(edge, "700")
+    awaited(lambda: states(served) == ["talking"], "nobody talks")
+    member = edge.leg_to("w1")
+    member.hear(25)
+    away, stays = (member, caller) if by == "member" else (caller, member)
+    away.send("REFER", "Refer-To: <sip:103@wait.example>", "Referred-By: <sip:x@wait.example>")
+    other = edge.leg_to("w3")
+    other.hear(25)
+    awaited(lambda: happened(served)[-1] == "ended mia", "the end was not told")
+    other.bye()
+    stays.wait("BYE")
+    time.sleep(0.5)
+    assert [one for one in told(media, caller) if one.startswith("dp.answered")] == [
+        "dp.answered w1@wait.example"
+    ]
+    assert happened(served) == ["joined", "offered mia", "answered mia", "ended mia"]
+    assert outcomes(served) == ["answered"]
+    assert served.rows("SELECT count(*) FROM control.queue_offers") == [(0,)]
 
 
 def test_a_member_transfers_a_caller_and_is_free(edge: Edge, served: Resident) -> None:
