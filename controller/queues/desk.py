@@ -6,8 +6,9 @@
     with desk.waits(joined.id, "acme", "support") as waiter:
         await waiter.wake.wait()                         # an offer, or something to look at
 
-Every process decides for the queues of which callers wait on its node, when it is told that something changed and once
-a second. Its callers are renewed together. What the database does not answer in DEADLINE_S is a DatabaseError.
+Every process decides for the queues of which callers wait on its node, when it is told that something changed, when a
+queue is published anew, and once a second. Its callers are renewed together. What the database does not answer in
+DEADLINE_S is a DatabaseError.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ _HEARTBEAT_S = 4.0
 # Positions and waiting times, for everybody who is told of them.
 TOLD_S = 2.0
 _BACKOFF_S = (0.5, 5.0)
+# How often it is looked whether a queue is published anew; at most for so much of the time, however many accounts wait.
+_WATCH_S, _WATCH_PART = 0.05, 0.05
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -152,7 +155,7 @@ class Desk:
         """Until cancelled. What no task expects ends all of them: who runs this has to end, too (ExceptionGroup)."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for one in (self._connect, self._listen, self._claim, self._tick):
+                for one in (self._connect, self._listen, self._claim, self._tick, self._watch):
                     tasks.create_task(one())
         finally:
             store, self._store = self._store, None
@@ -244,6 +247,24 @@ class Desk:
             except DatabaseError as error:
                 self._gone()
                 self._complain(str(error))
+
+    async def _watch(self) -> None:
+        """Members who may take other callers by a new row do so at once. What cannot be read is `_claim`'s to tell."""
+        clock = asyncio.get_running_loop().time
+        known: dict[str, Setup] = {}
+        while True:
+            began = clock()
+            keys = self._keys()
+            seen: dict[str, Setup] = {}
+            for account in {account for account, _ in keys}:
+                with suppress(DialplaneError):
+                    seen[account] = await self._setups(account)
+            for account, queue in keys:
+                # The same object, as long as nothing of the account changed.
+                if account in known and seen.get(account) is not known[account]:
+                    self._decide((account, queue))
+            known = seen
+            await asyncio.sleep(max(_WATCH_S, (clock() - began) * (1 / _WATCH_PART - 1)))
 
     async def _send_on(self) -> None:
         """Who waited too long, or in a queue that nobody serves any more, goes on."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from controller.desired.model import Step
+from controller.desired.model import QueueMember, Step
 from tests.media.floor import SLACK_S, TICK_S, Floor, between
 from tests.media.queues import PHONES
 from tests.media.resident import awaited
@@ -25,6 +25,27 @@ def test_a_member_refuses_and_the_next_one_rings(floor: Floor, code: str) -> Non
     awaited(lambda: floor.states() == ["talking"], "nobody talks")
     assert floor.happened() == ["joined", "offered mia", "refused mia", "offered ned", "answered ned"]
     leg.bye()
+
+
+def test_a_member_learns_and_who_waits_for_that_is_served_at_once(floor: Floor) -> None:
+    """From the moment its node holds the new row: before, nobody can be offered the caller."""
+    asks = {"ring_time_s": 9, "required_skills": ("german:2",)}
+    took = []
+    for turn in range(4):
+        floor.queue(QueueMember("mia", skills=("german",)), **asks)
+        floor.edge.answers = {"w1": "ring"}
+        leg = floor.joins()
+        # Not in step with the look once a second.
+        time.sleep(1 + turn / 4)
+        assert len(floor.rang()) == turn
+        learned = time.monotonic()
+        floor.queue(QueueMember("mia", skills=("german:3",)), **asks)
+        took.append(floor.rings(turn + 1)[turn].at - learned)
+        leg.bye()
+        awaited(lambda so_far=turn + 1: len(floor.outcomes()) == so_far, "it did not leave")  # type: ignore[misc]
+    print(f"until the telephone rings: {', '.join(f'{one * 1000:.0f} ms' for one in took)}")
+    # The figure, 100 ms, is that of a machine that does nothing else (tests/bench).
+    assert max(took) < 0.3, took
 
 
 @pytest.mark.parametrize("code", ["404", "480"])
