@@ -152,7 +152,7 @@ def unavailable(member: Member | None, now: datetime) -> str:
         return "has no device"
     there = member.logged_in and member.registered
     if there and not (member.paused or member.disturb_not or member.reserved or member.busy):
-        return _wraps_up(member, now)
+        return _wraps_up(member, now) or _rests(member, now)
     for holds, why in (
         (not member.logged_in, "is logged out"),
         (member.paused, f"pauses ({member.pause_reason})" if member.pause_reason else "pauses"),
@@ -170,6 +170,14 @@ def _wraps_up(member: Member, now: datetime) -> str:
     if member.wrap_until is None or member.wrap_until <= now:
         return ""
     return f"wraps up for another {math.ceil((member.wrap_until - now).total_seconds())} s"
+
+
+def _rests(member: Member, now: datetime) -> str:
+    if member.rest_until is None or member.rest_until <= now:
+        return ""
+    return (
+        f"said no, or was not reached, and rings again in {(member.rest_until - now).total_seconds():.1f} s"
+    )
 
 
 def on_duty(queue: Queue, members: Mapping[str, Member]) -> int:

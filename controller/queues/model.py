@@ -85,7 +85,8 @@ class Setup:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who waits. `retry_at`: not before then; `tried`: members who rang for this caller and did not take the call;
-    `callback`: hung up, and is called when a member is there."""
+    `callback`: hung up, and is called when a member is there; `called_at`: when the call that waits began, which may be
+    later than `joined_at`."""
 
     id: int
     joined_at: datetime
@@ -94,12 +95,14 @@ class Caller:
     retry_at: datetime | None = None
     tried: frozenset[str] = frozenset()
     callback: bool = False
+    called_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """A user at the moment. `registered`: a device is (unknown counts as yes); `reserved`: rings for a caller or talks
-    to one; `busy`: a device is on the telephone; stats are those of the queue that asks."""
+    to one; `busy`: a device is on the telephone; `rest_until`: said no a moment ago, or could not be reached; stats are
+    those of the queue that asks."""
 
     devices: tuple[str, ...] = ()
     registered: bool = True
@@ -110,6 +113,7 @@ class Member:
     reserved: bool = False
     busy: bool = False
     wrap_until: datetime | None = None
+    rest_until: datetime | None = None
     last_offer_at: datetime | None = None
     last_call_at: datetime | None = None
     calls_today: int = 0

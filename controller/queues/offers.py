@@ -146,6 +146,7 @@ class Offers(Rows):
             rang = await self._free(row)
             said = set(refused)
             await self._run(sql.MISSED, {"id": caller, "rang": rang, "retry_s": queue.retry_s})
+            await self._rest(caller, rang, said)
             await self._events(
                 caller, [("refused" if member in said else "ignored", member) for member in rang]
             )
@@ -160,8 +161,14 @@ class Offers(Rows):
             rang = await self._free(row, only=member)
             if rang:
                 await self._run(sql.REFUSED, {"id": caller, "rang": rang})
+                await self._rest(caller, rang, rang)
                 await self._event(caller, "refused", member=member)
             return bool(rang)
+
+    async def _rest(self, caller: int, rang: Sequence[str], refused: Iterable[str]) -> None:
+        """Who said no, or was not reached, is offered nobody for a moment (REST_S)."""
+        values = {"id": caller, "rang": rang, "refused": list(refused), "rest_s": self._rest_s}
+        await self._run(sql.REST, values)
 
     async def ended(self, caller: int, queue: Queue, member: str = "") -> bool:
         """The talk (with this member) is over, the member wraps up. False: it was over, or never began."""

@@ -5,6 +5,7 @@ file of the room.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,29 +18,37 @@ from psycopg.rows import DictRow, dict_row
 from controller.errors import DatabaseError, InputError
 from controller.queues import statements as sql
 from controller.queues.model import Caller, Member, Queue, Setup, skills
+from controller.queues.model import queue as parsed
 from controller.wire.postgresql import held
 
 CHANNEL = "dialplane_queue"
 LEASE_S = 15.0
 # An offer that the session of its caller does not take in this time is withdrawn.
 TAKE_S = 5.0
+# A member who said no is offered nobody for so long, whatever the rows say: else telephones that refuse at once are
+# rung as fast as the network can.
+REST_S = 1.0
 
 
 class Rows:
-    """One connection, one transaction at a time. `lease_s`, `take_s`: see LEASE_S, TAKE_S."""
+    """One connection, one transaction at a time. `lease_s`, `take_s`, `rest_s`: see LEASE_S, TAKE_S, REST_S."""
 
     def __init__(
-        self, connection: AsyncConnection[DictRow], *, lease_s: float = LEASE_S, take_s: float = TAKE_S
+        self,
+        connection: AsyncConnection[DictRow],
+        *,
+        lease_s: float = LEASE_S,
+        take_s: float = TAKE_S,
+        rest_s: float = REST_S,
     ) -> None:
         self._connection = connection
         self._lease_s = lease_s
         self._take_s = take_s
+        self._rest_s = rest_s
         self._one = asyncio.Lock()
 
     @classmethod
-    async def connect(
-        cls, conninfo: str, *, lease_s: float = LEASE_S, take_s: float = TAKE_S, timeout_s: float = 2.0
-    ) -> Self:
+    async def connect(cls, conninfo: str, *, timeout_s: float = 2.0, **times_s: float) -> Self:
         """A store with a connection of its own; a statement that takes longer than `timeout_s` fails."""
         # What is lost with the last moments of a database: who just came asks again with the same ticket.
         ours = f"-c statement_timeout={int(timeout_s * 1000)} -c synchronous_commit=off"
@@ -54,7 +63,7 @@ class Rows:
             )
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {_first_line(error)}") from None
-        return cls(connection, lease_s=lease_s, take_s=take_s)
+        return cls(connection, **times_s)
 
     @property
     def closed(self) -> bool:
@@ -155,9 +164,26 @@ class Rows:
         await self._run(sql.UNANSWERED, {"id": row["id"], "pause_s": queue.callback_pause_s})
         said = f"call {tries} of {queue.callback_tries}: {why}"
         await self._event(row["id"], "unanswered", member=row["member"], detail=said)
-        if tries >= queue.callback_tries:
+        if again := await self._row(sql.CALLED_AGAIN, {"id": row["id"]}):
+            await self._run(sql.LEAVE, {"id": row["id"], "outcome": "lost"})
+            await self._succeeds(row["id"], again["id"])
+        elif tries >= queue.callback_tries:
             await self._run(sql.LEAVE, {"id": row["id"], "outcome": "unreached"})
         await self._free(row)
+
+    async def _succeeds(self, old: int, newer: int) -> None:
+        """One who was lost, or was to be called back, called again: the newer visit has the place."""
+        await self._run(sql.SUCCEED, {"lost": old, "newer": newer})
+        await self._event(old, "rejoined", detail=f"its place is that of caller {newer}")
+        await self._event(newer, "rejoined", detail=f"has the place of caller {old}")
+
+    async def _published(self, account: str, name: str) -> Queue:
+        """A queue as published, for who holds no entries of the account; its defaults, where that cannot be read."""
+        row = await self._row(sql.PUBLISHED, {"account": account, "key": f"{account}/queue/{name}"})
+        try:
+            return parsed(name, json.loads(row["value"])) if row else Queue(name)
+        except (ValueError, TypeError):
+            return Queue(name)
 
 
 def stats_key(row: Mapping[str, Any], member: str) -> dict[str, Any]:
@@ -180,6 +206,7 @@ def caller_of(row: Mapping[str, Any]) -> Caller:
         row["retry_at"],
         frozenset(row["tried"]),
         row["state"] == "callback",
+        row["called_at"],
     )
 
 

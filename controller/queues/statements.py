@@ -20,15 +20,17 @@ SELECT c.account, c.queue, e.event, c.id, c.call_id, e.member,
 
 # ------------------------------------------------------------------------------------------------- come and go
 
-# The visit itself; else one of the same caller that was lost, or whose session is late: its place is free to have.
+# The visit itself; else one of the same caller that was lost, whose session is late, or that waits to be called back:
+# its place is free to have.
 FIND = """
 SELECT * FROM control.queue_callers
  WHERE ticket = %(ticket)s
-    OR account = %(account)s AND queue = %(queue)s AND caller = %(caller)s AND caller <> '' AND rejoin_s > 0
-       AND (outcome = 'lost' AND successor IS NULL
+    OR account = %(account)s AND queue = %(queue)s AND caller = %(caller)s AND caller <> ''
+       AND (outcome = 'lost' AND successor IS NULL AND rejoin_s > 0
             AND ended_at > clock_timestamp() - make_interval(secs => rejoin_s)
-            OR state IN ('waiting', 'ringing') AND callback_number IS NULL
-            AND seen_at < clock_timestamp() - make_interval(secs => %(late_s)s))
+            OR state IN ('waiting', 'ringing') AND callback_number IS NULL AND rejoin_s > 0
+            AND seen_at < clock_timestamp() - make_interval(secs => %(late_s)s)
+            OR state = 'callback')
  ORDER BY ticket = %(ticket)s DESC, joined_at LIMIT 1 FOR UPDATE"""
 COUNT = """
 SELECT count(*)::int AS callers FROM control.queue_callers
@@ -54,13 +56,19 @@ REJOIN = """
 UPDATE control.queue_callers
    SET ticket = %(ticket)s, call_id = %(call_id)s, node = %(node)s, channel = %(channel)s, seen_at = clock_timestamp(),
        state = 'waiting', callback_number = NULL, callback_device = NULL, callback_tries = 0, outcome = NULL,
-       ended_at = NULL, successor = NULL
+       ended_at = NULL, successor = NULL,
+       retry_at = CASE WHEN callback_number IS NULL THEN retry_at END,
+       called_at = CASE WHEN callback_number IS NULL THEN called_at ELSE clock_timestamp() END
  WHERE id = %(id)s"""
 SUCCEED = """
 WITH old AS (
-    UPDATE control.queue_callers SET successor = %(newer)s WHERE id = %(lost)s RETURNING joined_at
+    UPDATE control.queue_callers SET successor = %(newer)s WHERE id = %(lost)s
+    RETURNING joined_at, called_at, callback_number
 )
-UPDATE control.queue_callers AS c SET joined_at = least(c.joined_at, old.joined_at) FROM old WHERE c.id = %(newer)s"""
+UPDATE control.queue_callers AS c
+   SET joined_at = least(c.joined_at, old.joined_at),
+       called_at = CASE WHEN old.callback_number IS NULL THEN least(c.called_at, old.called_at) ELSE c.called_at END
+  FROM old WHERE c.id = %(newer)s"""
 FOR_UPDATE = "SELECT * FROM control.queue_callers WHERE id = %(id)s FOR UPDATE"
 LEAVE = """
 WITH gone AS (
@@ -85,13 +93,13 @@ SELECT id FROM control.queue_callers AS c
 # ----------------------------------------------------------------------------------------- who rings for whom
 
 WAITING = """
-SELECT id, queue, priority, joined_at, skills, retry_at, tried, state
+SELECT id, queue, priority, joined_at, called_at, skills, retry_at, tried, state
   FROM control.queue_callers
  WHERE account = %(account)s AND queue = %(queue)s
    AND (state = 'callback' OR state = 'waiting' AND seen_at > clock_timestamp() - make_interval(secs => %(lease_s)s))"""
 # Of those who ask for the same skills as many as members are free: each of them takes one at least.
 NEXT = f"""
-SELECT id, queue, priority, joined_at, skills, retry_at, tried, state FROM (
+SELECT id, queue, priority, joined_at, called_at, skills, retry_at, tried, state FROM (
     SELECT w.*, row_number() OVER (PARTITION BY w.skills ORDER BY w.priority DESC, w.joined_at, w.id) AS place
       FROM ({WAITING}) AS w
      WHERE w.retry_at IS NULL OR w.retry_at <= %(now)s) AS w
@@ -125,13 +133,13 @@ own.last_offer_at, own.last_call_at,
 CASE WHEN own.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN own.calls_today ELSE 0 END AS calls_today"""
 MEMBERS = f"""
 WITH {_DEVICE}, {_REGISTERED}, {_BUSY}, wrap AS (
-    SELECT member, max(wrap_until) AS until FROM control.queue_member_stats
-     WHERE account = %(account)s AND wrap_until > clock_timestamp() GROUP BY member
+    SELECT member, max(wrap_until) AS until, max(rest_until) AS rest FROM control.queue_member_stats
+     WHERE account = %(account)s AND greatest(wrap_until, rest_until) > clock_timestamp() GROUP BY member
 )
 SELECT u.member, coalesce(r.registered, false) AS registered, coalesce(s.logged_in, true) AS logged_in,
        coalesce(s.paused, false) AS paused, coalesce(s.pause_reason, '') AS pause_reason,
        coalesce(s.dnd, false) AS disturb_not, o.member IS NOT NULL AS reserved, b.member IS NOT NULL AS busy,
-       w.until AS wrap_until, {_STATS}
+       w.until AS wrap_until, w.rest AS rest_until, {_STATS}
   FROM unnest(string_to_array(%(users)s, ' ')) AS u (member)
   LEFT JOIN registered AS r ON r.member = u.member
   LEFT JOIN busy AS b ON b.member = u.member
@@ -158,7 +166,8 @@ WITH idle AS MATERIALIZED (
        AND NOT EXISTS (SELECT FROM control.member_states AS s WHERE s.account = %(account)s AND s.member = u.member
                           AND (NOT s.logged_in OR s.paused OR s.dnd))
        AND NOT EXISTS (SELECT FROM control.queue_member_stats AS w
-                        WHERE w.account = %(account)s AND w.member = u.member AND w.wrap_until > %(now)s)
+                        WHERE w.account = %(account)s AND w.member = u.member
+                          AND greatest(w.wrap_until, w.rest_until) > %(now)s)
 ), {_DEVICE.replace("AS d (member, aor)", "AS d (member, aor) JOIN idle USING (member)")}, {_REGISTERED}, {_BUSY},
 free AS (
     SELECT r.member FROM registered AS r
@@ -263,6 +272,14 @@ UPDATE control.queue_callers
    SET state = {_WAITS}, tried = {_TRIED},
        retry_at = clock_timestamp() + make_interval(secs => %(retry_s)s)
  WHERE id = %(id)s"""
+# Whoever says no is left alone for a moment, by all queues; who let it ring, only if it did for less than that: it was
+# not reached.
+REST = """
+UPDATE control.queue_member_stats AS s
+   SET rest_until = CASE WHEN s.member = ANY (%(refused)s::text[]) THEN clock_timestamp() ELSE s.last_offer_at END
+                    + make_interval(secs => %(rest_s)s)
+  FROM control.queue_callers AS c
+ WHERE c.id = %(id)s AND s.account = c.account AND s.queue = c.queue AND s.member = ANY (%(rang)s::text[])"""
 ENDED = """
 UPDATE control.queue_callers SET state = 'gone', outcome = 'answered', ended_at = clock_timestamp()
  WHERE id = %(id)s"""
@@ -335,6 +352,16 @@ WITHDRAWN = f"""
 UPDATE control.queue_callers
    SET state = {_WAITS}, retry_at = clock_timestamp() + make_interval(secs => %(take_s)s)
  WHERE id = %(id)s"""
+# As it is published: the same for all nodes that hold it.
+PUBLISHED = """
+SELECT value FROM control.entries
+ WHERE account = %(account)s AND kind = 'media' AND tbl = 'policy' AND key = %(key)s LIMIT 1"""
+# Of somebody who waits to be called back, and called while members rang for that: the visit that waits by now.
+CALLED_AGAIN = """
+SELECT n.id FROM control.queue_callers AS o JOIN control.queue_callers AS n
+    ON n.account = o.account AND n.queue = o.queue AND n.caller = o.caller AND n.id > o.id
+ WHERE o.id = %(id)s AND o.caller <> '' AND n.callback_number IS NULL AND n.state IN ('waiting', 'ringing')
+ ORDER BY n.id LIMIT 1 FOR UPDATE OF n"""
 FORGET = """
 DELETE FROM control.queue_callers
  WHERE state = 'gone' AND ended_at < clock_timestamp() - make_interval(secs => %(kept_s)s)"""
@@ -342,7 +369,7 @@ DELETE FROM control.queue_callers
 # ------------------------------------------------------------------------------------------------------- looks
 
 LINE = """
-SELECT id, priority, joined_at, skills, retry_at, tried, state FROM control.queue_callers
+SELECT id, priority, joined_at, called_at, skills, retry_at, tried, state FROM control.queue_callers
  WHERE account = %(account)s AND queue = %(queue)s AND state IN ('waiting', 'callback', 'ringing')"""
 TALK = """
 SELECT (avg(t.talk_ms) / 1000)::float AS talk_s FROM (

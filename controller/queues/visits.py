@@ -29,7 +29,8 @@ class Visits(Rows):
         """A caller comes. The same ticket again: the same place, or how the visit ended.
 
         Who was lost and calls again within `rejoin_s` is a new visit that has the old place; so is who calls again when
-        the session of the old one was not renewed for LATE_S. Who may not wait is told where to go.
+        the session of the old one was not renewed for LATE_S. Who waits to be called back and calls again goes on with
+        its visit, on the telephone. Who may not wait is told where to go.
         """
         queue = queue_of(setup, visit.queue)
         async with self._transaction():
@@ -38,6 +39,11 @@ class Visits(Rows):
             found = await self._row(sql.FIND, values | {"late_s": LATE_S})
             if found is not None and found["ticket"] == visit.ticket:
                 return await self._again(queue, visit, found)
+            if found is not None and found["state"] == "callback":
+                await self._run(sql.REJOIN, values | {"id": found["id"]})
+                await self._event(found["id"], "rejoined", detail="called again before it was called back")
+                await self._tell(visit.account, visit.queue)
+                return Joined(found["id"], None, again=True)
             way = None if found else await self._goes_elsewhere(setup, queue)
             outcome, why = (way.outcome, way.why) if way else (None, None)
             made = await self._row(sql.JOIN, values | {"outcome": outcome, "why": why})
@@ -54,12 +60,6 @@ class Visits(Rows):
         members = {} if queue.join_empty else await self._somebody(setup, queue)
         counted = await self._row(sql.COUNT, {"account": setup.account, "queue": queue.name})
         return waiting.joins(queue, counted["callers"] if counted else 0, members)
-
-    async def _succeeds(self, lost: int, newer: int) -> None:
-        """One who was lost called again: the newer visit has the place."""
-        await self._run(sql.SUCCEED, {"lost": lost, "newer": newer})
-        await self._event(lost, "rejoined", detail=f"its place is that of caller {newer}")
-        await self._event(newer, "rejoined", detail=f"has the place of caller {lost}")
 
     async def _again(self, queue: Queue, visit: Visit, row: DictRow) -> Joined:
         """The dialplan asks again, so what the session before it did is over: no member rings, nobody talks."""
@@ -117,8 +117,8 @@ class Visits(Rows):
             for row in late:
                 freed += len(await self._free(row))
                 if called_back(row):
-                    # The row of the queue is not at hand: the defaults of its columns.
-                    await self._unanswered(row, Queue(row["queue"]), "its session was lost")
+                    queue = await self._published(row["account"], row["queue"])
+                    await self._unanswered(row, queue, "its session was lost")
                 elif row["state"] == "talking":
                     await self._run(sql.ENDED_UNSEEN, {"id": row["id"]})
                     await self._run(sql.EVENT_ENDED, {"id": row["id"], "detail": "its session was lost"})

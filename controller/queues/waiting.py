@@ -97,10 +97,13 @@ def joins(queue: Queue, waiting: int, members: Mapping[str, Member]) -> Way | No
 
 
 def leaves(queue: Queue, caller: Caller, members: Mapping[str, Member], now: datetime) -> Way | None:
-    """Whether a caller who waits has to go on; None: it stays. One who is called back waits for ever."""
+    """Whether a caller who waits has to go on; None: it stays. One who is called back waits for ever.
+
+    Who called again instead of being called back has the old place, but waits on the telephone only since then.
+    """
     if caller.callback:
         return None
-    waited_s = (now - caller.joined_at).total_seconds()
+    waited_s = (now - (caller.called_at or caller.joined_at)).total_seconds()
     if queue.max_wait_s is not None and waited_s >= queue.max_wait_s:
         return Way(
             "timeout", queue.on_timeout, f"waited {int(waited_s)} s, {queue.max_wait_s} s is the limit"

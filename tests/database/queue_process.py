@@ -40,7 +40,7 @@ class Ring(NamedTuple):
 
 async def main(url: str, number: int, offers: int) -> None:
     """Ring until there were so many rings, then send those who wait away."""
-    store = await Store.connect(url, lease_s=10, take_s=10, timeout_s=60)
+    store = await Store.connect(url, lease_s=10, take_s=10, rest_s=0, timeout_s=60)
     dice = random.Random(number)
     callers: dict[int, str] = {}
     came = rings = 0

@@ -55,11 +55,11 @@ def queues(sample: str) -> Iterator[str]:
         connection.execute("DELETE FROM user_states")
 
 
-def run(url: str, work: Callable[[Store], Coroutine[Any, Any, Any]], **leases: float) -> Any:
-    """With a store of its own."""
+def run(url: str, work: Callable[[Store], Coroutine[Any, Any, Any]], **times: float) -> Any:
+    """With a store of its own, in which nobody rests unless the test says so."""
 
     async def go() -> Any:
-        store = await Store.connect(url, timeout_s=20, **leases)
+        store = await Store.connect(url, timeout_s=20, **{"rest_s": 0.0} | times)
         try:
             return await work(store)
         finally:

@@ -64,7 +64,7 @@ SELECT u.name FROM unnest(%(users)s::text[]) AS u (name)
    AND NOT EXISTS (SELECT FROM control.member_states AS s WHERE s.account = 'acme' AND s.member = u.name
                       AND (NOT s.logged_in OR s.paused))
    AND NOT EXISTS (SELECT FROM control.queue_member_stats AS w
-                    WHERE w.member = u.name AND w.wrap_until > clock_timestamp())
+                    WHERE w.member = u.name AND greatest(w.wrap_until, w.rest_until) > clock_timestamp())
    AND EXISTS (SELECT FROM control.registrations AS r
                 WHERE r.contacts > 0 AND r.aor = ANY (string_to_array(%(devices)s::json ->> u.name, ' ')))"""
 _ENDS = """
@@ -163,7 +163,8 @@ class Rows(RuleBasedStateMachine):
         if found := self.one(number, "talking"):
             assert self.does(self.stores[process].ended(found[0], SETUP.queues[found[1]])) == [True]
         self.rows.execute(
-            "UPDATE control.queue_member_stats SET wrap_until = NULL WHERE %s", (number % 2 == 0,)
+            "UPDATE control.queue_member_stats SET wrap_until = NULL, rest_until = NULL WHERE %s",
+            (number % 2 == 0,),
         )
 
     def leaves(self, number: int, process: int) -> None:
@@ -278,7 +279,8 @@ class Rows(RuleBasedStateMachine):
 @contextmanager
 def processes(url: str) -> Iterator[tuple[asyncio.Runner, list[Store]]]:
     with asyncio.Runner() as runner:
-        stores = [runner.run(Store.connect(url, timeout_s=20)) for _ in range(3)]
+        # Who said no rests until the machine says that time went by.
+        stores = [runner.run(Store.connect(url, timeout_s=20, rest_s=3600)) for _ in range(3)]
         try:
             yield runner, stores
         finally:

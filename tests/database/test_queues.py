@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from controller.errors import InputError
+from controller.queues.engine import on_duty
 from controller.queues.model import Member, Place, Queue, Setup
 from controller.queues.store import Store
 from controller.queues.waiting import Joined, Way
@@ -258,3 +259,36 @@ def test_a_decision_that_is_made_again_holds_nothing_meanwhile(url: str) -> None
         assert locks == [0, 1]
 
     run(url, work)
+
+
+@pytest.mark.parametrize("says", ["refused at once", "all refused", "not reached"])
+def test_who_says_no_is_offered_nobody_for_a_second_by_any_queue(url: str, says: str) -> None:
+    """Whatever `retry_s` is: here nothing."""
+    rest = "UPDATE control.queue_member_stats SET rest_until = rest_until - interval '1 s'"
+
+    async def work(store: Store) -> None:
+        one = await store.join(SETUP, visit("t1", "vip"))
+        other = await store.join(SETUP, visit("t2", "vip", caller="+4930222"))
+        vip = replace(SETUP.queues["vip"], retry_s=0)
+        assert await store.claim(SETUP, "vip") == [one.id]
+        assert await store.take(one.id)
+        if says == "refused at once":
+            assert await store.refused(one.id, "alice")
+        await store.missed(one.id, vip, ["alice"] if says == "all refused" else [])
+        assert await store.claim(SETUP, "vip") == []
+        decided, _, members = await store.look(SETUP, "vip")
+        assert decided.idle_not["alice"].startswith("said no, or was not reached, and rings again in ")
+        assert on_duty(vip, members) == 1
+        third = await store.join(SETUP, visit("t3", "support"))
+        assert await store.claim(SETUP, "support") == [third.id]
+        assert value(url, "SELECT member FROM control.queue_offers") == "bob"
+        does(url, rest)
+        assert await store.claim(SETUP, "vip") == [one.id]
+        assert await store.take(one.id)
+        # Who lets it ring has no rest.
+        does(url, "UPDATE control.queue_member_stats SET last_offer_at = now() - interval '3 s'")
+        await store.missed(one.id, vip)
+        assert await store.claim(SETUP, "vip") == [one.id]
+        await store.leave(other.id, "abandoned")
+
+    run(url, work, rest_s=1.0)

@@ -275,6 +275,25 @@ def test_who_does_not_answer_is_called_again_and_then_unreached(
     assert level == [(1, 0, 1)]
 
 
+def test_who_calls_instead_goes_on_waiting_in_the_old_place(
+    edge: Edge, media: MediaNode, back: Resident
+) -> None:
+    edge.answers = {MEMBER: "486"}
+    arrives(edge, back, NATIONAL, CUSTOMER).wait("BYE")
+    awaited(lambda: wanted(back) == [(CUSTOMER, None)], "it is not to be called back")
+    (waits,) = back.rows("SELECT id, joined_at FROM control.queue_callers")
+    again = edge.call(NATIONAL, "back-1", CUSTOMER, Trunk="carrier")
+    again.hear(25)
+    edge.answers = {MEMBER: "answer", "trunk:first-1": "answer"}
+    awaited(lambda: states(back) == ["talking"], "it is not served")
+    edge.last_leg_to(MEMBER).hear(25)
+    assert wanted(back) == [(None, None)]
+    assert dialled(edge) == set(), "nobody is called back"
+    again.bye()
+    awaited(lambda: outcomes(back) == ["answered"], "it has no outcome")
+    assert back.rows("SELECT id, joined_at FROM control.queue_callers") == [waits]
+
+
 def test_who_answers_the_second_time_was_answered(edge: Edge, media: MediaNode, back: Resident) -> None:
     arrives(edge, back, NATIONAL, CUSTOMER).wait("BYE")
     edge.answers = {MEMBER: "answer", "trunk:first-1": "486"}

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from controller.desired.model import QueueMember, Step
-from tests.media.floor import SLACK_S, TICK_S, Floor, between
+from tests.media.floor import SLACK_S, TICK_S, Floor, apart, between
 from tests.media.queues import PHONES
 from tests.media.resident import awaited
 
@@ -24,6 +24,34 @@ def test_a_member_refuses_and_the_next_one_rings(floor: Floor, code: str) -> Non
     assert between(second.at - first.at, 1, 1 + TICK_S + SLACK_S), "after retry_s"
     awaited(lambda: floor.states() == ["talking"], "nobody talks")
     assert floor.happened() == ["joined", "offered mia", "refused mia", "offered ned", "answered ned"]
+    leg.bye()
+
+
+@pytest.mark.parametrize("code", ["486", "404"])
+def test_a_telephone_that_says_no_is_not_rung_as_fast_as_it_says_so(floor: Floor, code: str) -> None:
+    """Two wait, no pause between two rings, one member."""
+    floor.queue("mia", ring_time_s=5, retry_s=0)
+    floor.edge.answers = {"w1": code}
+    legs = [floor.joins(f"+493012{caller}") for caller in (1, 2)]
+    time.sleep(4)
+    rang = floor.rings(2)
+    assert len(floor.rang()) <= 6
+    assert min(apart(floor.edge.invites)) > 0.9, apart(rang)
+    for leg in legs:
+        leg.bye()
+
+
+@pytest.mark.parametrize("member", ["mia", "quin"])
+@pytest.mark.parametrize("code", ["404", "480", "404 Not Found", "480 Temporarily Unavailable", "408", "503"])
+def test_a_member_whose_telephones_are_not_reached_has_not_refused(
+    floor: Floor, member: str, code: str
+) -> None:
+    """One telephone, or two that begin one after the other."""
+    floor.queue(member, retry_s=30, ring_time_s=4, alert_limit=1)
+    floor.edge.answers = {"w1": code, "w5": code, "w6": code}
+    leg = floor.call()
+    awaited(lambda: len(floor.happened()) > 2, "what became of the offer is not told")
+    assert floor.happened() == ["joined", f"offered {member}", f"ignored {member}"]
     leg.bye()
 
 

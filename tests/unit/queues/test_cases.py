@@ -52,8 +52,8 @@ def member(user: str, said: Mapping[str, Any]) -> Member:
     for name, value in said.items():
         if name in AGO:
             values[AGO[name]] = NOW - timedelta(seconds=value)
-        elif name == "wrap_s":
-            values["wrap_until"] = NOW + timedelta(seconds=value)
+        elif name in ("wrap_s", "rest_s"):
+            values[name.replace("_s", "_until")] = NOW + timedelta(seconds=value)
         elif name == "pause":
             values |= {"paused": True, "pause_reason": value}
         else:

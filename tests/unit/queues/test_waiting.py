@@ -60,6 +60,15 @@ def test_who_has_to_leave(
     assert leaves(queue, replace(caller, callback=True), members, NOW) is None
 
 
+def test_who_called_again_instead_of_being_called_back_has_its_time_anew() -> None:
+    queue = replace(QUEUE, max_wait_s=60)
+    caller = Caller(1, NOW - timedelta(seconds=900), called_at=NOW - timedelta(seconds=59))
+    assert leaves(queue, caller, {"alice": ALICE}, NOW) is None
+    way = leaves(queue, caller, {"alice": ALICE}, NOW + timedelta(seconds=1))
+    assert way is not None
+    assert way.outcome == "timeout"
+
+
 def test_positions_and_what_is_told() -> None:
     callers = [
         Caller(3, NOW),
