@@ -23,7 +23,7 @@ from tests.media.peer import VOICE, Edge, Leg
 from tests.media.resident import Resident, awaited, residing
 from tests.media.test_calls import until
 from tests.media.test_queues import happened, outcomes, states
-from tests.media.test_recording import loudness, silent
+from tests.media.test_recording import joins, loudness, silent
 from tests.media.test_start import ami
 from tests.media.test_voicemail import press
 
@@ -389,4 +389,28 @@ def test_a_member_who_transfers_the_call_ends_the_recording(
     assert media.sh(f"stat -c %s {path}") == size
     awaited(lambda: outcomes(back) == ["answered"], "the member still talks, it seems")
     customer.bye()
+    other.wait("BYE")
+
+
+def test_whom_the_caller_brings_to_a_recorded_member_is_told(
+    edge: Edge, media: MediaNode, back: Resident
+) -> None:
+    """Who was called back inside asks somebody else, and joins that one and the member."""
+    leg = edge.call("703", "back-1", Caller="cleo", Device="b3@back.example")
+    presses(back, leg).wait("BYE")
+    edge.answers = {MEMBER: "answer", "b3": "answer", "b2": "answer"}
+    call = agent(media, back)
+    customer = edge.leg_to("b3")
+    until(lambda: [one for one in told(media, call) if one.startswith("dp.record ")], 20)
+    member = edge.last_leg_to(MEMBER)
+    customer.hear(150)
+    asks = edge.call("102", "back-1", Caller="cleo", Device="b3@back.example")
+    asks.wait("200")
+    other = edge.leg_to("b2")
+    silent(member, customer, other, asks)
+    other.hear(50)
+    heard = other.audio.loud
+    joins(customer, asks, "102", "back.example")
+    until(lambda: other.audio.loud > heard + 20, 20)
+    member.bye()
     other.wait("BYE")

@@ -240,14 +240,15 @@ def test_a_recording_ends_with_the_leg_of_who_transfers(edge: Edge, media: Media
 
 def test_who_comes_to_one_who_is_recorded_is_told(edge: Edge, media: MediaNode) -> None:
     """A user who is recorded is asked, and gets the call: the recording begins anew, after all who talk are told."""
+    before = len(media.complaints())
     caller, called = pair(edge, "103", "r3", **OTHER)
     asks, asked = pair(edge, "101", "r1", **NEVER)
     path = recorded(media, asks, "user always")
     asked.hear(150)
     assert not caller.audio.loud
-    before = asked.audio.loud
+    told_before = asked.audio.loud
     joins(called, asks, "101")
-    for leg, heard in ((caller, 0), (asked, before)):
+    for leg, heard in ((caller, 0), (asked, told_before)):
         until(lambda one=leg, goal=heard + 20: one.audio.loud > goal, 20)  # type: ignore[misc]
     ended(media, asks, path)
     (_, (anew, why)) = recordings(media, asks)
@@ -264,6 +265,7 @@ def test_who_comes_to_one_who_is_recorded_is_told(edge: Edge, media: MediaNode) 
     assert recordings(media, caller) == []
     caller.bye()
     asked.wait("BYE")
+    assert media.complaints()[before:] == []
 
 
 def test_what_the_row_of_the_caller_records_ends_when_that_one_leaves(edge: Edge, media: MediaNode) -> None:
