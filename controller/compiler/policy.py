@@ -285,6 +285,7 @@ def _queue_member(one: QueueMember) -> dict[str, Any]:
         "weight": _unless(_WEIGHT, one.weight),
         "skills": list(one.skills),
         "priority_alert": None if one.priority_alert == _ALERT else _Said(one.priority_alert),
+        "wrap_up_s": None if one.wrap_up_s is None else _Said(one.wrap_up_s),
     }
 
 

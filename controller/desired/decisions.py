@@ -96,7 +96,19 @@ def _group(row: Row, members: Iterable[GroupMember]) -> Group:
 
 
 def _queue(row: Row, members: Iterable[QueueMember]) -> Queue:
-    *values, on_full, on_timeout, on_empty, skills, record, supervisors, permission, tries, pause_s = row
+    (
+        *values,
+        on_full,
+        on_timeout,
+        on_empty,
+        skills,
+        record,
+        supervisors,
+        permission,
+        tries,
+        pause_s,
+        pauses,
+    ) = row
     values += [
         step(on_full),
         step(on_timeout),
@@ -108,13 +120,14 @@ def _queue(row: Row, members: Iterable[QueueMember]) -> Queue:
         permission,
         tries,
         pause_s,
+        pauses,
     ]
     return Queue(*values)
 
 
 def _queue_member(row: Row) -> QueueMember:
-    user, penalty, weight, skills, priority_alert = row
-    return QueueMember(user, penalty, weight, tuple(skills), priority_alert)
+    user, penalty, weight, skills, priority_alert, wrap_up_s = row
+    return QueueMember(user, penalty, weight, tuple(skills), priority_alert, wrap_up_s)
 
 
 _DECIDING = """
@@ -191,9 +204,9 @@ _QUEUES = """
            greeting, service_level_s, batch_first_percent, batch_first_min, batch_second_percent, batch_wait_s,
            alert_limit, alert_pace_ms, callback, rejoin_s, music, on_full, on_timeout, on_empty, required_skills,
            record, (SELECT g.name FROM public.groups g WHERE g.id = supervisor_group_id) AS supervisors,
-           callback_permission, callback_tries, callback_pause_s
+           callback_permission, callback_tries, callback_pause_s, autopause_after
       FROM public.queues WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _QUEUE_MEMBERS = """
-    SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert
+    SELECT m.queue_id, u.name, m.penalty, m.weight, m.skills, m.priority_alert, m.wrap_up_s
       FROM public.queue_members m JOIN public.users u ON u.id = m.user_id
      WHERE m.account_id = ANY (%s) ORDER BY m.queue_id, m.position, u.name"""

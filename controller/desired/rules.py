@@ -194,6 +194,7 @@ class QueueMember:
     weight: int = 10
     skills: tuple[str, ...] = ()
     priority_alert: int = 100
+    wrap_up_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,7 @@ class Queue:
     callback_permission: str = "national"
     callback_tries: int = 3
     callback_pause_s: int = 300
+    autopause_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,11 @@ class Follower(media.Walk):
                 f"alert {queue.alert_limit} telephones at once, more every {queue.alert_pace_ms} ms",
                 f"in this order: {', '.join(place.user for place in ordered)} (priority_alert)",
             )
+        if queue.autopause_after:
+            calls = f"{queue.autopause_after} calls in a row" if queue.autopause_after > 1 else "a call"
+            self._say(
+                f"a member who lets {calls} ring out pauses", "autopause_after; dialplane queue unpause"
+            )
         phones = [aor for place in queue.members if place.user in users for aor in users[place.user].devices]
         self.steps += self.recording.told("internal", phones)
         if queue.callback:

@@ -180,6 +180,14 @@ def _rests(member: Member, now: datetime) -> str:
     )
 
 
+def autopause(queue: Queue, ignored: int) -> str:
+    """Why a member pauses who let so many calls of the queue in a row ring out; empty: it does not."""
+    if queue.autopause_after is None or ignored < queue.autopause_after:
+        return ""
+    calls = f"{ignored} calls" if ignored > 1 else "a call"
+    return f"let {calls} of queue {queue.name} ring out"
+
+
 def on_duty(queue: Queue, members: Mapping[str, Member]) -> int:
     """How many members are there at all, busy or not: logged in, registered, not paused."""
     return sum(

@@ -24,13 +24,14 @@ Skills = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A member of a queue, as the row says. `skills`: name -> level, 1 to 9."""
+    """A member of a queue, as the row says. `skills`: name -> level, 1 to 9; `wrap_up_s`: instead of the queue's."""
 
     user: str
     penalty: int = 0
     weight: int = 10
     skills: Skills = field(default_factory=dict)
     priority_alert: int = 100
+    wrap_up_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Queue:
     callback_permission: str = "national"
     callback_tries: int = 3
     callback_pause_s: int = 300
+    autopause_after: int | None = None
     rejoin_s: int = 60
     music: str = ""
     on_full: str = "busy"
@@ -71,6 +73,11 @@ class Queue:
     record: str = "never"
     required_skills: Skills = field(default_factory=dict)
     members: tuple[Place, ...] = ()
+
+    def wraps_up_s(self, user: str) -> int:
+        """How long a member is left alone after a call of this queue."""
+        own = (place.wrap_up_s for place in self.members if place.user == user)
+        return next((one for one in own if one is not None), self.wrap_up_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from controller.queues import statements as sql
-from controller.queues.engine import Offer, Rival, offer
+from controller.queues.engine import Offer, Rival, autopause, offer
 from controller.queues.model import Caller, Member, Queue, Setup
 from controller.queues.rows import (
     Rows,
@@ -20,6 +21,9 @@ from controller.queues.rows import (
     texts,
 )
 from controller.queues.waiting import Ringing
+
+if TYPE_CHECKING:
+    from psycopg.rows import DictRow
 
 _ROUNDS = 5
 
@@ -125,6 +129,7 @@ class Offers(Rows):
                 await self._event(caller, "rejoined", detail="it was thought lost")
             await self._run(sql.ANSWERED, {"id": caller, "member": member})
             await self._run(sql.HOLD, {"id": caller, "member": member})
+            await self._run(sql.NOT_IGNORED, stats_key(row, member))
             if row["callback_number"]:
                 await self._event(caller, "calling", member=member, detail=row["callback_number"])
             else:
@@ -146,7 +151,12 @@ class Offers(Rows):
             rang = await self._free(row)
             said = set(refused)
             await self._run(sql.MISSED, {"id": caller, "rang": rang, "retry_s": queue.retry_s})
-            await self._rest(caller, rang, said)
+            for one in await self._rest(caller, rang, said):
+                if why := autopause(queue, one["ignored"]):
+                    await self._row(
+                        sql.AUTOPAUSE, {"account": one["account"], "member": one["member"], "why": why}
+                    )
+                    await self._run(sql.NOT_IGNORED, stats_key(row, one["member"]))
             await self._events(
                 caller, [("refused" if member in said else "ignored", member) for member in rang]
             )
@@ -165,10 +175,13 @@ class Offers(Rows):
                 await self._event(caller, "refused", member=member)
             return bool(rang)
 
-    async def _rest(self, caller: int, rang: Sequence[str], refused: Iterable[str]) -> None:
-        """Who said no, or was not reached, is offered nobody for a moment (REST_S)."""
+    async def _rest(self, caller: int, rang: Sequence[str], refused: Iterable[str]) -> list[DictRow]:
+        """Who said no, or was not reached, is offered nobody for a moment (REST_S).
+
+        Gives how many calls in a row each has let ring out.
+        """
         values = {"id": caller, "rang": rang, "refused": list(refused), "rest_s": self._rest_s}
-        await self._run(sql.REST, values)
+        return await self._all(sql.REST, values)
 
     async def ended(self, caller: int, queue: Queue, member: str = "") -> bool:
         """The talk (with this member) is over, the member wraps up. False: it was over, or never began."""

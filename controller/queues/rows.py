@@ -154,7 +154,9 @@ class Rows:
 
     async def _end(self, row: DictRow, queue: Queue) -> None:
         await self._run(sql.ENDED, {"id": row["id"]})
-        await self._run(sql.STATS_ENDED, stats_key(row, row["member"]) | {"wrap_up_s": queue.wrap_up_s})
+        await self._run(
+            sql.STATS_ENDED, stats_key(row, row["member"]) | {"wrap_up_s": queue.wraps_up_s(row["member"])}
+        )
         await self._run(sql.EVENT_ENDED, {"id": row["id"], "detail": None})
         await self._free(row)
 

@@ -273,13 +273,21 @@ UPDATE control.queue_callers
        retry_at = clock_timestamp() + make_interval(secs => %(retry_s)s)
  WHERE id = %(id)s"""
 # Whoever says no is left alone for a moment, by all queues; who let it ring, only if it did for less than that: it was
-# not reached.
+# not reached. Who let one call after another ring is counted.
 REST = """
 UPDATE control.queue_member_stats AS s
-   SET rest_until = CASE WHEN s.member = ANY (%(refused)s::text[]) THEN clock_timestamp() ELSE s.last_offer_at END
+   SET ignored = CASE WHEN s.member = ANY (%(refused)s::text[]) THEN 0
+                      WHEN s.last_offer_at > clock_timestamp() - make_interval(secs => %(rest_s)s) THEN s.ignored
+                      ELSE s.ignored + 1 END,
+       rest_until = CASE WHEN s.member = ANY (%(refused)s::text[]) THEN clock_timestamp() ELSE s.last_offer_at END
                     + make_interval(secs => %(rest_s)s)
   FROM control.queue_callers AS c
- WHERE c.id = %(id)s AND s.account = c.account AND s.queue = c.queue AND s.member = ANY (%(rang)s::text[])"""
+ WHERE c.id = %(id)s AND s.account = c.account AND s.queue = c.queue AND s.member = ANY (%(rang)s::text[])
+RETURNING s.account, s.member, s.ignored"""
+AUTOPAUSE = "SELECT control.queue_autopause(%(account)s, %(member)s, %(why)s)"
+NOT_IGNORED = """
+UPDATE control.queue_member_stats SET ignored = 0
+ WHERE account = %(account)s AND queue = %(queue)s AND member = %(member)s AND ignored > 0"""
 ENDED = """
 UPDATE control.queue_callers SET state = 'gone', outcome = 'answered', ended_at = clock_timestamp()
  WHERE id = %(id)s"""

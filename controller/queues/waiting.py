@@ -123,7 +123,8 @@ def told(
     there = on_duty(queue, members)
     if talk_s is None or not there:
         return {caller: Told(position, None) for caller, position in positions(callers).items()}
-    each_s = (talk_s + queue.wrap_up_s) / there
+    wraps_up_s = sum(queue.wraps_up_s(place.user) for place in queue.members) / len(queue.members)
+    each_s = (talk_s + wraps_up_s) / there
     return {
         caller: Told(position, _rounded(position * each_s)) for caller, position in positions(callers).items()
     }

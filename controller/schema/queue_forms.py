@@ -35,6 +35,7 @@ SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     "percent or none": _within(0, 100),
     "thousand": _within(1, 1000),
     "pace": _within(10, 10000),
+    "autopause": _within(1, 100),
     "pause": _within(10, 3600),
     "priority in queues": (
         lambda value: re.fullmatch("-?[0-9]{1,4}", value) is not None and abs(int(value)) <= _MOST_PRIORITY,
@@ -90,6 +91,7 @@ TABLES: dict[str, Spec] = {
         | {"batch_second_percent": "percent or none", "batch_wait_s": "seconds_range"}
         | {"alert_limit": "thousand", "alert_pace_ms": "pace", "callback": "bool", "rejoin_s": "wrap up"}
         | {"callback_permission": "permission", "callback_tries": "tries", "callback_pause_s": "pause"}
+        | {"autopause_after": "autopause"}
         | {"supervisor_group": "slug_form", "music": "music", "required_skills": "skills", "record": "record"}
         | {"on_full": "step_form", "on_timeout": "step_form", "on_empty": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
@@ -97,7 +99,7 @@ TABLES: dict[str, Spec] = {
     "queue_members": (
         _ACCOUNT
         | {"queue": "slug_form", "user": "sip_user_form", "position": "priority_range", "penalty": "percent or none"}
-        | {"weight": "weight_range", "skills": "skills", "priority_alert": "priority_range"},
+        | {"weight": "weight_range", "skills": "skills", "priority_alert": "priority_range", "wrap_up_s": "wrap up"},
         ("account", "queue", "user"), "{account}/{queue}/{user}", "*",
     ),
 }  # fmt: skip

@@ -40,6 +40,8 @@ REFUSED = [
     ("UPDATE queues SET required_skills = '{German}'", "queues_skills", "{german:2,billing}"),
     ("UPDATE queue_members SET skills = '{german:10}'", "queue_members_skills", "{german:3,billing}"),
     ("UPDATE queue_members SET penalty = -1", "queue_members_penalty", "0 to 100"),
+    ("UPDATE queue_members SET wrap_up_s = 3601", "queue_members_wrap_up", "0 to 3600"),
+    ("UPDATE queues SET autopause_after = 0", "queues_autopause", "1 to 100"),
     ("UPDATE queues SET retry_s = 601", "queues_retry", "0 to 600"),
     ("UPDATE queues SET max_waiting = 0", "queues_max_waiting", "1 to 10000"),
     ("UPDATE queues SET callback_permission = 'premium'", "queues_callback_permission", "internal, national"),
@@ -112,6 +114,8 @@ def test_an_agent_may_do_what_the_store_does_and_no_more(url: str, postgresql: s
     mine = make_conninfo(url, user=role)
     try:
         run(mine, work)
+        does(mine, "SELECT control.queue_autopause('acme', 'alice', 'let 3 calls ring out')")
+        assert value(url, "SELECT pause_reason FROM member_states") == "let 3 calls ring out"
         for refused in (
             "SELECT * FROM member_states", "UPDATE queues SET weight = 1", "DELETE FROM control.queue_events",
             "SELECT * FROM users", "DELETE FROM control.queue_member_stats",

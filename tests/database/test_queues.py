@@ -292,3 +292,79 @@ def test_who_says_no_is_offered_nobody_for_a_second_by_any_queue(url: str, says:
         await store.leave(other.id, "abandoned")
 
     run(url, work, rest_s=1.0)
+
+
+def test_who_lets_calls_ring_out_pauses_until_somebody_ends_that(url: str) -> None:
+    queue = replace(SETUP.queues["vip"], retry_s=0, autopause_after=3)
+    setup = replace(SETUP, queues={**SETUP.queues, "vip": queue})
+    paused = "SELECT coalesce(bool_or(paused), false) FROM member_states"
+
+    async def rings_out(store: Store, caller: int, *, refused: bool = False) -> None:
+        assert await store.claim(setup, "vip") == [caller]
+        assert await store.take(caller)
+        await store.missed(caller, queue, ["alice"] if refused else [])
+
+    async def work(store: Store) -> None:
+        one = await store.join(setup, visit("t1", "vip"))
+        for _ in range(2):
+            await rings_out(store, one.id)
+        await rings_out(store, one.id, refused=True)
+        for _ in range(2):
+            await rings_out(store, one.id)
+            assert value(url, paused) is False, "who said no begins anew"
+        assert await store.claim(setup, "vip") == [one.id]
+        assert await store.take(one.id)
+        assert await store.answered(one.id, "alice")
+        assert await store.ended(one.id, queue)
+        two = await store.join(setup, visit("t2", "vip"))
+        for number in range(3):
+            assert value(url, paused) is False, number
+            await rings_out(store, two.id)
+        assert await store.claim(setup, "vip") == []
+        decided, _, _ = await store.look(setup, "vip")
+        assert decided.idle_not["alice"] == "pauses (let 3 calls of queue vip ring out)"
+        said = "SELECT member || ': ' || detail FROM control.queue_events WHERE event = 'paused' AND queue = 'support'"
+        assert value(url, said) == "alice: let 3 calls of queue vip ring out", "in all her queues"
+        does(url, "DELETE FROM member_states")
+        await rings_out(store, two.id)
+        assert value(url, paused) is False, "it begins anew"
+
+    run(url, work)
+
+
+def test_what_a_member_says_itself_is_no_pause_of_the_queue(url: str) -> None:
+    def pauses(member: str) -> bool:
+        return bool(value(url, f"SELECT control.queue_autopause('acme', '{member}', 'let 3 calls ring out')"))
+
+    assert not pauses("nobody")
+    does(url, f"INSERT INTO member_states (account_id, user_id, logged_in) SELECT {ACME}, {ALICE}, false")
+    assert not pauses("alice")
+    does(url, "UPDATE member_states SET logged_in = true, paused = true, pause_reason = 'lunch'")
+    assert not pauses("alice")
+    assert value(url, "SELECT pause_reason FROM member_states") == "lunch"
+    does(url, "UPDATE member_states SET until = now() - interval '1 s'")
+    assert pauses("alice"), "the lunch is over"
+    assert (
+        value(url, "SELECT pause_reason || coalesce(until::text, '') FROM member_states")
+        == "let 3 calls ring out"
+    )
+
+
+def test_a_member_may_have_a_wrap_up_of_its_own(url: str) -> None:
+    queue = replace(SUPPORT_QUEUE, members=(Place("alice", wrap_up_s=5), Place("bob")))
+    setup = replace(SETUP, queues={**SETUP.queues, "support": queue})
+
+    async def work(store: Store) -> None:
+        for ticket, member in (("t1", "alice"), ("t2", "bob")):
+            one = await store.join(setup, visit(ticket))
+            assert await store.claim(setup, "support") == [one.id]
+            assert await store.take(one.id)
+            assert await store.answered(one.id, member)
+            assert await store.ended(one.id, queue)
+
+    run(url, work)
+    wraps = (
+        "SELECT string_agg(round(extract(epoch FROM wrap_until - last_call_at))::text, ' ' ORDER BY member)"
+        " FROM control.queue_member_stats"
+    )
+    assert value(url, wraps) == "5 30"

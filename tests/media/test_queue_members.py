@@ -135,6 +135,36 @@ def test_a_member_is_left_alone_until_its_wrap_up_is_over(floor: Floor) -> None:
     second.bye()
 
 
+_ROWS = """
+INSERT INTO clusters (name) VALUES ('c1');
+INSERT INTO accounts (name, display_name, cluster_id, country) SELECT 'wait-1', 'Waiting', id, 'DE' FROM clusters;
+INSERT INTO users (account_id, name, display_name) SELECT id, 'mia', 'Mia' FROM accounts;
+INSERT INTO queues (account_id, name, display_name) SELECT id, 'one', 'One' FROM accounts;
+INSERT INTO queue_members (account_id, queue_id, user_id)
+SELECT q.account_id, q.id, u.id FROM queues AS q, users AS u"""
+
+
+def test_who_lets_calls_ring_out_pauses_and_is_rung_no_more(floor: Floor) -> None:
+    for row in _ROWS.split(";"):
+        floor.rows(row)
+    try:
+        floor.queue("mia", ring_time_s=2, retry_s=0, autopause_after=2)
+        floor.edge.answers = {"w1": "ring"}
+        leg = floor.joins()
+        awaited(lambda: "paused mia" in floor.happened(), "she does not pause")
+        why = floor.rows("SELECT detail FROM control.queue_events WHERE event = 'paused'")
+        assert why == [("let 2 calls of queue one ring out",)]
+        time.sleep(2 * TICK_S)
+        assert floor.rang() == ["w1", "w1"]
+        assert floor.states() == ["waiting"]
+        floor.rows("DELETE FROM member_states")
+        floor.rings(3)
+        leg.bye()
+    finally:
+        for table in ("accounts", "clusters"):
+            floor.rows(f"DELETE FROM {table}")
+
+
 def test_nobody_waits_where_no_member_is_on_duty(floor: Floor) -> None:
     floor.queue("oda", join_empty=False, on_empty=PAM)
     floor.registered([])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.queues.engine import Decision, Rival, offer
+from controller.queues.engine import Decision, Rival, autopause, offer
 from controller.queues.model import STRATEGIES, Caller, Member, Place, Queue
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -309,3 +309,14 @@ def test_a_heavier_queue_takes_shared_members_first() -> None:
 def test_who_is_called_back_has_its_turn() -> None:
     callers = [Caller(1, ago(9), callback=True), Caller(2, ago(8))]
     assert [one.caller for one in offer(made(users=("alice",)), callers, there(), NOW, "s").offers] == [1]
+
+
+@pytest.mark.parametrize(
+    ("after", "ignored", "why"),
+    [
+        (None, 99, ""), (3, 2, ""), (3, 3, "let 3 calls of queue support ring out"),
+        (1, 1, "let a call of queue support ring out"),
+    ],
+)  # fmt: skip
+def test_who_pauses_after_letting_calls_ring_out(after: int | None, ignored: int, why: str) -> None:
+    assert autopause(made(autopause_after=after), ignored) == why

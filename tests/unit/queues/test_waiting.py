@@ -60,6 +60,13 @@ def test_who_has_to_leave(
     assert leaves(queue, replace(caller, callback=True), members, NOW) is None
 
 
+def test_the_expected_wait_goes_by_the_wrap_up_of_each_member() -> None:
+    queue = replace(QUEUE, wrap_up_s=10, members=(Place("alice", wrap_up_s=30), Place("bob")))
+    assert (queue.wraps_up_s("alice"), queue.wraps_up_s("bob")) == (30, 10)
+    callers = [Caller(number, NOW + timedelta(seconds=number)) for number in (1, 2)]
+    assert told(queue, callers, {"alice": ALICE, "bob": BOB}, 20.0)[2] == Told(2, 40)
+
+
 def test_who_called_again_instead_of_being_called_back_has_its_time_anew() -> None:
     queue = replace(QUEUE, max_wait_s=60)
     caller = Caller(1, NOW - timedelta(seconds=900), called_at=NOW - timedelta(seconds=59))
