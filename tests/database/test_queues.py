@@ -196,7 +196,7 @@ def test_a_claim_decides_as_if_it_had_read_everything(url: str) -> None:
             heavy = Queue("vip", "in_order", weight=50, members=places[:4], retry_s=0, join_empty=True)
             queue = Queue(
                 f"q{number}", strategy, members=places, retry_s=0, join_empty=True, max_waiting=None,
-                alert_limit=(None, 3, 1, None)[number % 4],
+                alert_limit=(None, 3, 1, None)[number % 4], alert_pace_ms=10_000,
             )  # fmt: skip
             setup = Setup("acme", {queue.name: queue, "vip": heavy}, devices)
             for caller in range(dice.randrange(1, 9)):
