@@ -229,6 +229,11 @@ def _host(server: str) -> str:
     show_default=True,
     help="Where transferred zones are kept.",
 )
+@click.option(
+    "--purged",
+    is_flag=True,
+    help="With --database: keep answers between questions; `dialplane agent names` beside it takes them back.",
+)
 @click.option("--socket-dir", default="/run/pdns", show_default=True, help="Where pdns_control finds it.")
 def names(
     address: str,
@@ -241,6 +246,7 @@ def names(
     threads: int,
     configuration: Path,
     zones: Path,
+    purged: bool,
     socket_dir: str,
 ) -> None:
     """Files of a name server (PowerDNS): pdns.conf, and named.conf where it keeps zones of another.
@@ -265,6 +271,7 @@ def names(
             "threads": threads,
             "configuration": configuration,
             "zones": zones,
+            "purged": purged,
             "socket_dir": socket_dir,
         }
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import click
 
@@ -46,6 +47,28 @@ def agent_run() -> None:
 
     log_to_stderr()
     asyncio.run(run(from_environment()))
+
+
+@agent_command.command("names")
+@click.option(
+    "--control",
+    type=click.Path(path_type=Path),
+    default=Path("/run/pdns/pdns.controlsocket"),
+    show_default=True,
+    help="Control socket of the name server.",
+)
+def agent_names(control: Path) -> None:
+    """Beside a name server that keeps answers (`agent install names --purged`): take them back when rows or live
+    conditions change, until stopped.
+
+    \b
+    Example:
+      dialplane --database postgresql://dns@db/dialplane agent names
+    """
+    from controller.dns import purge
+
+    log_to_stderr()
+    purge.run(chosen_url(), control)
 
 
 @click.group("controller", cls=Group)

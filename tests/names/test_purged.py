@@ -1,0 +1,90 @@
+"""A name server that keeps answers, and `dialplane agent names` beside it, which takes them back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from controller.dns import purge
+from tests.names.server import NameServer
+from tests.names.test_answers import VOICE, everything_lives, heard, until  # noqa: F401 - a fixture
+
+ONE, TWO = ("10 20 5060 media1.c1", "10 10 5060 media2.c1")
+THREE = "20 10 5080 media3.c2.nodes.dialplane.internal."
+
+
+def targets(*shown: str) -> list[str]:
+    return sorted([*(f"{one}.nodes.dialplane.internal." for one in shown), THREE])
+
+
+@pytest.fixture(scope="module")
+def server(rows: str, net: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
+    """The name server, keeping answers."""
+    one = NameServer(
+        tmp_path_factory.mktemp("ns3"), f"{net}.3", rows=make_conninfo(rows, user="names_login"),
+        mounts=[Path(str(conninfo_to_dict(rows)["host"]))], more=["--purged"],
+    )  # fmt: skip
+    one.start()
+    yield one
+    print(one.log())
+    one.remove()
+
+
+@contextmanager
+def listening(server: NameServer, rows: str) -> Iterator[None]:
+    """`dialplane agent names`, with the rights of a name server."""
+    over = threading.Event()
+    thread = threading.Thread(
+        target=purge.run,
+        args=(make_conninfo(rows, user="names_login"), server.home / "pdns.controlsocket"),
+        kwargs={"stop": over.is_set},
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_every_change_is_an_answer_within_a_second(
+    server: NameServer, rows: str, edit: psycopg.Connection
+) -> None:
+    with listening(server, rows):
+        until(server, VOICE, targets(ONE, TWO))
+        edit.execute("UPDATE nodes SET weight = 5 WHERE name = 'media1'")
+        assert until(server, VOICE, targets("10 5 5060 media1.c1", TWO)) < 1
+        edit.execute("UPDATE nodes SET state = 'draining' WHERE name = 'media1'")
+        assert until(server, VOICE, targets(TWO)) < 1
+        edit.execute("UPDATE nodes SET state = 'enabled', weight = 20 WHERE name = 'media1'")
+        heard(edit, "media1")
+        assert until(server, VOICE, targets(ONE, TWO)) < 1
+        # No row that anybody edits says that a node fell silent.
+        heard(edit, "media2", seconds_ago=60)
+        assert until(server, VOICE, targets(ONE)) < 1
+        name = "_sip._tcp.voice.newcomer.dialplane.internal."
+        assert server.answers(name) == ["NXDOMAIN"]
+        edit.execute(
+            "INSERT INTO accounts (name, display_name, country, cluster_id) "
+            "SELECT 'newcomer', 'x', 'DE', id FROM clusters WHERE name = 'c2'"
+        )
+        assert until(server, name, ["10 10 5080 media3.c2.nodes.dialplane.internal."]) < 1
+        edit.execute("DELETE FROM accounts WHERE name = 'newcomer'")
+        assert until(server, name, ["NXDOMAIN"]) < 1
+
+
+def test_what_changed_while_nobody_listened_is_taken_back_at_the_start(
+    server: NameServer, rows: str, edit: psycopg.Connection
+) -> None:
+    with listening(server, rows):
+        until(server, VOICE, targets(ONE, TWO))
+    edit.execute("UPDATE nodes SET weight = 5 WHERE name = 'media1'")
+    assert server.answers(VOICE) == targets(ONE, TWO), "it keeps nothing: then this test shows nothing"
+    with listening(server, rows):
+        assert until(server, VOICE, targets("10 5 5060 media1.c1", TWO)) < 1
