@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import psycopg
 from psycopg import Connection
 
 from controller import pipeline
+from controller.agreement import compare, look
 from controller.compiler import media_templates
 from controller.errors import BadRows, DatabaseError, DialplaneError, StalePlan, TemplateError
 from controller.plan import Plan, show
@@ -32,6 +34,8 @@ STANDBY_S = 2.0
 TICK_S = 5.0
 # How often it looks for media nodes that fell silent.
 LOOK_S = 1.0
+# How often it looks whether all agree about every account, and how long after it became active.
+AGREE_S, AGREE_FIRST_S = 300.0, 20.0
 # How often it looks for old rows, and how many of each table it removes at once.
 FORGET_S = 600.0
 FORGET_ROWS = 5_000
@@ -62,7 +66,7 @@ def run(url: str, *, auto: bool, stop: Callable[[], bool] = lambda: False) -> No
         began = time.monotonic()
         try:
             with connect(url, autocommit=True) as listener, connect(url) as worker:
-                _active(listener, worker, auto=auto, stop=stop)
+                _active(listener, worker, url, auto=auto, stop=stop)
         except DatabaseError as error:
             failures = 0 if time.monotonic() - began > LASTED_S else failures
             pause = RECONNECT_S[min(failures, len(RECONNECT_S) - 1)]
@@ -72,7 +76,7 @@ def run(url: str, *, auto: bool, stop: Callable[[], bool] = lambda: False) -> No
 
 
 def _active(
-    listener: Connection[Any], worker: Connection[Any], *, auto: bool, stop: Callable[[], bool]
+    listener: Connection[Any], worker: Connection[Any], url: str, *, auto: bool, stop: Callable[[], bool]
 ) -> None:
     standing_by = False
     while not stop():
@@ -85,6 +89,34 @@ def _active(
         time.sleep(STANDBY_S)
     log.info("active; safe plans are %s", "published by themselves" if auto else "left for `dialplane apply`")
     listener.execute("LISTEN dialplane_change")
+    over = threading.Event()
+    # Apart: at a million accounts it takes seconds, and nodes that fall silent must not wait for it.
+    threading.Thread(target=agree, args=(url, over), name="agreement", daemon=True).start()
+    try:
+        _work(listener, worker, auto=auto, stop=stop)
+    finally:
+        over.set()
+
+
+def agree(url: str, over: threading.Event, first_s: float = AGREE_FIRST_S) -> None:
+    """Look every AGREE_S whether rows, what is published and nodes agree about every account, until `over`."""
+    pause_s, last = first_s, ""
+    while not over.wait(pause_s):
+        pause_s = AGREE_S
+        try:
+            with connect(url) as connection:
+                sentence = compare.summed(look.periodic(connection))
+        except Exception as error:  # noqa: BLE001  the outermost door of a loop
+            known = isinstance(error, DialplaneError | psycopg.Error)
+            sentence = f"no look at agreement: {error if known else _defect(error)}"
+        if sentence != last:
+            log.info("%s", sentence)
+            last = sentence
+
+
+def _work(
+    listener: Connection[Any], worker: Connection[Any], *, auto: bool, stop: Callable[[], bool]
+) -> None:
     last: Cycle | None = None
     forget_at = look_at = time.monotonic()
     cycle_at = 0.0
@@ -112,6 +144,10 @@ def look_at_nodes(connection: Connection[Any]) -> None:
     connection.commit()
     if row and row[0]:
         log.info("revision %d: which media nodes take calls has changed (dialplane node list)", row[0])
+    row = connection.execute("SELECT control.look_at_overloads()").fetchone()
+    connection.commit()
+    if row and row[0]:
+        log.info("revision %d: overload has changed (control.overloads)", row[0])
 
 
 def cycle(connection: Connection[Any], *, auto: bool) -> Cycle:

@@ -22,7 +22,9 @@ from controller.desired.model import Account, System
 from controller.entries import Entry
 from controller.pipeline import OnePicture
 from controller.policy import snapshot as policy
+from controller.policy.nodes import of_target
 from controller.policy.replay import ELSEWHERE, SAME, UNKNOWN, Verdict, recorded, replay
+from controller.tiers.pick import Condition, Node
 
 # Records fetched at a time; progress is told as often.
 BATCH = 500
@@ -160,9 +162,9 @@ class Rows:
                 return tables["edge", table][key]
         return self._others(key) if table == "number" else None
 
-    def refused(self, cluster: str) -> dict[str, str]:
-        """What nodes had no room then is not kept."""
-        return {}
+    def media(self, cluster: str) -> tuple[tuple[Node, Condition], ...]:
+        """What nodes had no room then is not kept: those of the targets."""
+        return of_target(self.edge("target", cluster))
 
     def mailbox(self, cluster: str, key: str) -> str | None:
         """A mailbox as the media nodes of a cluster hold it."""

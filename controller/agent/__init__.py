@@ -81,8 +81,13 @@ def agent_of(settings: Settings) -> Agent:
 
 async def run(settings: Settings) -> None:
     """Keep the node at the newest revision, and ship what its server says of calls, until cancelled."""
+    from controller.entries import Kind
+
     agent = agent_of(settings)
     calls = calls_of(settings)
+    calls.handlers |= agent.questions.handlers
+    if agent.server.kind == Kind.MEDIA:
+        agent.accounts = calls.table.accounts
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(), name="agent")

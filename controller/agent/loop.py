@@ -14,15 +14,17 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 
+from controller.agent.questions import Questions
 from controller.agent.server import Failures, Server, Slice
 from controller.agent.settings import Settings
 from controller.agent.state import State, Wanted
 from controller.agent.store import Report, Store
 from controller.agent.verify import Comparison, Difference, covered, described, differences, edited, unlike
+from controller.agreement.digests import Digests
 from controller.errors import (
     DatabaseError,
     DialplaneError,
@@ -56,6 +58,7 @@ class Agent:
         self.status = "starting"
         self._group = state.get("group") or ""
         self._server_lock = asyncio.Lock()
+        self.questions = Questions(server, state, self._server_lock, self.reload)
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._verify_now = asyncio.Event()
@@ -70,6 +73,12 @@ class Agent:
         self._verified_at: datetime | None = None
         self._drift = 0
         self._drift_detail: str | None = None
+        # Of the last comparison, until they are reported.
+        self._digests: dict[str, Digests] = {}
+        self._reload = False
+        # Of a media node: how many calls each account has. What a predecessor told is taken back once.
+        self.accounts: Callable[[], Mapping[str, int]] | None = None
+        self._counted = True
         self._left: str | None = None
         self._server_error: str | None = None
         self._failures: dict[tuple[str, str], str] = {}
@@ -82,7 +91,8 @@ class Agent:
         held = self.state.held()
         step = await self.store.step(self._group, held, self.state.get("digest") or "")
         self._group = step.group
-        if step.changes is None or (self.state.get("group") or "") != self._group:
+        if step.changes is None or self._reload or (self.state.get("group") or "") != self._group:
+            self._reload = False
             async with self._server_lock:
                 revision, count = await asyncio.to_thread(self.store.snapshot, self.state, self._group)
             self._say(f"revision {revision} loaded as a snapshot of {count} entries")
@@ -187,11 +197,14 @@ class Agent:
         """Repair what differs, but what is pending or was refused: that has its own way."""
         apart = {(one.table, one.key) for one in self.state.pending(_CHUNK)} | self._failures.keys()
         wrong = [one for one in differences(table, part) if (one.table, one.key) not in apart]
+        repaired: dict[str, str | None] = {}
         if wrong:
             failures, still = await self._bring([one.repair for one in wrong])
             keys = failures.keys() | {(one.table, one.key) for one in still}
             seen.left += [one for one in wrong if (one.table, one.key) in keys]
             seen.found += wrong
+            repaired = {one.key: one.expected for one in wrong if (one.table, one.key) not in keys}
+        seen.note(self.server.kind, table, part, repaired)
 
     async def _surplus(self, table: str, seen: Comparison) -> None:
         """Keys nobody meant in a table too big to list: the server reads the table anew."""
@@ -216,6 +229,7 @@ class Agent:
         self._drift_detail = "; ".join(([described(drift)] if drift else []) + told) or None
         self._left = f"cannot be repaired: {described(seen.left)}" if seen.left else None
         self._verified_revision, self._verified_at = seen.revision, self.store.now()
+        self._digests = seen.digests(self.server.kind)
         self._say(seen.sentence(drift, told))
 
     def _base_drift(self) -> list[Difference]:
@@ -223,6 +237,11 @@ class Agent:
         recorded = json.loads(self.state.get("base") or "{}")
         now = fingerprints(self.settings.base_files, [self.settings.files])
         return edited(recorded, now)
+
+    def reload(self) -> None:
+        """Load everything anew from the database, and compare: what the state file holds is in doubt."""
+        self._reload = True
+        self._wake.set()
 
     def _ask_for_verify(self) -> None:
         """A comparison under way starts anew: it may have passed what it is asked about."""
@@ -344,10 +363,20 @@ class Agent:
         await self._news.wait()
         while True:
             self._news.clear()
-            await self.store.report(self.report())
+            if self._digests and self._verified_revision is not None and self._verified_at is not None:
+                # Before the report: who waits for that looks at these next.
+                told, self._digests = self._digests, {}
+                await self.store.digests(self._verified_revision, self._verified_at, told)
+            await self._tell_accounts(wanted=await self.store.report(self.report()))
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._news.wait()
+
+    async def _tell_accounts(self, *, wanted: bool) -> None:
+        """The calls of each account, while the cluster is nearly full."""
+        if self.accounts is not None and (wanted or self._counted):
+            await self.store.accounts(self.accounts() if wanted else None)
+            self._counted = wanted
 
     async def _beat(self) -> None:
         """The server: does it run, did it restart, is something still to be done."""

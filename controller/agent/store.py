@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -10,8 +10,10 @@ from typing import NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import Jsonb
 
 from controller.agent.state import State, Wanted
+from controller.agreement.digests import Digests
 from controller.errors import DatabaseError, InputError
 from controller.wire.postgresql import held
 
@@ -90,7 +92,17 @@ ON CONFLICT (node) DO UPDATE SET (kind, revision, verified_revision, verified_at
      = (excluded.kind, excluded.revision, coalesce(excluded.verified_revision, s.verified_revision),
         coalesce(excluded.verified_at, s.verified_at), excluded.drift, excluded.drift_detail, excluded.repaired,
         excluded.last_error, excluded.server_started, excluded.agent_started, excluded.heard_at, excluded.pending,
-        excluded.up, excluded.calls, excluded.load_pct)"""
+        excluded.up, excluded.calls, excluded.load_pct)
+RETURNING CASE WHEN %(kind)s = 'media' THEN control.counts_accounts(%(node)s) END"""
+_ACCOUNTS = """
+INSERT INTO control.node_calls (node, accounts) VALUES (%(node)s, %(accounts)s)
+ON CONFLICT (node) DO UPDATE SET (accounts, at) = (excluded.accounts, clock_timestamp())"""
+
+_DIGESTS = """
+INSERT INTO control.node_digests AS d (node, tbl, revision, entries, buckets, at)
+VALUES (%(node)s, %(table)s, %(revision)s, %(entries)s, %(buckets)s, %(at)s)
+ON CONFLICT (node, tbl) DO UPDATE SET (revision, entries, buckets, at)
+     = (excluded.revision, excluded.entries, excluded.buckets, excluded.at)"""
 
 
 class Store:
@@ -188,12 +200,37 @@ class Store:
         changes = squashed(Wanted(*row[4:]) for row in rows if row[4] is not None)
         return Step(newest, newest_digest, changes, now or group)
 
-    async def report(self, report: Report) -> None:
-        """Write the node's state. A trigger tells those who listen, unless only the time differs."""
+    async def report(self, report: Report) -> bool:
+        """Write the node's state. A trigger tells those who listen, unless only the time differs.
+
+        Whether the calls of each account are wanted too: the cluster is nearly full.
+        """
         with _named(self._conninfo):
-            await self._working().execute(
+            cursor = await self._working().execute(
                 _REPORT, {"node": self._node, "kind": self._kind} | report._asdict()
             )
+            row = await cursor.fetchone()
+        return bool(row and row[0])
+
+    async def accounts(self, counts: Mapping[str, int] | None) -> None:
+        """Write how many calls each account has here; None: nobody wants to know any more."""
+        with _named(self._conninfo):
+            if counts is None:
+                await self._working().execute("DELETE FROM control.node_calls WHERE node = %s", (self._node,))
+            else:
+                await self._working().execute(
+                    _ACCOUNTS, {"node": self._node, "accounts": Jsonb(dict(counts))}
+                )
+
+    async def digests(self, revision: int, at: datetime, found: Mapping[str, Digests]) -> None:
+        """Write what the server held of each table when a comparison that began at that revision ended."""
+        with _named(self._conninfo):
+            for table, one in found.items():
+                await self._working().execute(
+                    _DIGESTS,
+                    {"node": self._node, "table": table, "revision": revision, "at": at}
+                    | {"entries": one.entries, "buckets": list(one.buckets)},
+                )
 
     def now(self) -> datetime:
         """The database's time: whoever asked for a comparison compares with that."""

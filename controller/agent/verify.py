@@ -11,6 +11,8 @@ from typing import NamedTuple
 from controller.agent.server import Coverage, Slice
 from controller.agent.state import Wanted
 from controller.agent.values import canonical
+from controller.agreement import digests
+from controller.agreement.digests import Digests
 
 _SHOWN = 5
 _SECRET = re.compile(r'((?:md5|sha256|ha1)=|"pin": ?")[0-9A-Za-z]+')
@@ -47,6 +49,33 @@ class Comparison:
     compared: int = 0
     found: list[Difference] = field(default_factory=list)
     left: list[Difference] = field(default_factory=list)
+    held: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
+
+    def note(self, kind: str, table: str, part: Slice, repaired: Mapping[str, str | None]) -> None:
+        """Sum up what the server holds of a slice by now, for the tables that say where accounts are served."""
+        if table not in digests.TABLES[kind]:
+            return
+        count, sums = self.held.get(table, (0, [0] * digests.BUCKETS))
+        for key in dict.fromkeys((*part.meant, *part.found)):
+            if not digests.counts(kind, table, key):
+                continue
+            value = repaired[key] if key in repaired else part.found.get(key)
+            # What means the same to the server is what is meant.
+            if value is not None and canonical(table, value) == canonical(table, part.meant.get(key)):
+                value = part.meant[key]
+            if value is not None:
+                count += 1
+                sums[digests.bucket(key)] += digests.part(key, value)
+        self.held[table] = (count, sums)
+
+    def digests(self, kind: str) -> dict[str, Digests]:
+        """The sums of all those tables."""
+        return {
+            table: Digests(self.held[table][0], tuple(self.held[table][1]))
+            if table in self.held
+            else digests.NONE
+            for table in digests.TABLES[kind]
+        }
 
     @property
     def repaired(self) -> int:

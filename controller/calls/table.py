@@ -7,7 +7,7 @@ dropped.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -83,6 +83,11 @@ class CallTable:
         for one in sorted(self.channels.values(), key=lambda one: (one.id != one.linked, one.id)):
             calls.setdefault(one.call or known.get(one.linked) or f"linked:{one.linked}", []).append(one)
         return calls
+
+    def accounts(self) -> dict[str, int]:
+        """How many calls each account has; a call is that of its first leg that names one."""
+        counted = (next((leg.account for leg in legs if leg.account), "") for legs in self.calls().values())
+        return dict(Counter(filter(None, counted)))
 
     def _variable(self, unique: str, variable: str, value: str) -> None:
         if variable in VARIABLES and value:

@@ -16,7 +16,7 @@ _COMMANDS = {
     "rollback": "change",
     "history": "change",
     "show": "change",
-    "verify": "change",
+    "verify": "verify",
     "route": "route",
     "policy": "policy",
     "group": "group",

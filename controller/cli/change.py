@@ -1,4 +1,4 @@
-"""plan, apply, rollback, history, show, verify: the way of a change."""
+"""plan, apply, rollback, history, show: the way of a change."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rich.text import Text
 
 from controller import pipeline
 from controller.cli.common import PENDING, database, document, format_option, rows, say, stderr, who
-from controller.errors import DialplaneError, InputError, NotVerified, PartlyApplied, StalePlan, UnsafePlan
+from controller.errors import InputError, NotVerified, PartlyApplied, StalePlan, UnsafePlan
 from controller.plan import Plan, show
 from controller.plan.reasons import redact
-from controller.revision import store, verify, wait
+from controller.revision import store, wait
 
 Command = Callable[..., Any]
 _wait_option = click.option(
@@ -272,36 +272,3 @@ def show_command(revision: int, form: str) -> None:
             for change in changes
         ),
     )  # fmt: skip
-
-
-@click.command("verify")
-@click.option("--deadline", "deadline_s", type=float, default=60, show_default=True, metavar="SECONDS")
-@format_option
-@click.pass_context
-def verify_command(ctx: click.Context, deadline_s: float, form: str) -> None:
-    """Have every node compare all it runs with what was meant, now, and say what it found and repaired.
-
-    Ends with 3 when something differed (it is repaired by then, unless the table says otherwise), 1 when a node
-    did not answer.
-
-    \b
-    Example:
-      dialplane verify
-    """
-    with database(autocommit=True) as connection:
-        found = verify.now(connection, deadline_s=deadline_s)
-        newest = store.newest(connection)
-    rows(
-        form,
-        ["node", "kind", "revision", "drift", "verified", "detail"],
-        (
-            (
-                state.node, state.kind, state.revision, state.drift, state.verified_at,
-                state.drift_detail or ("in sync" if state.holds(newest) else state.sentence(newest)),
-            )
-            for state in found.states
-        ),
-    )  # fmt: skip
-    if found.silent:
-        raise DialplaneError(f"no answer within {deadline_s:g} s from: {', '.join(found.silent)}")
-    ctx.exit(PENDING if any(state.drift or not state.holds(newest) for state in found.states) else 0)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.cli.common import PENDING, Group, database, format_option, rows, say
-from controller.dns import compare, names, store
-from controller.dns.compare import Difference, Question
+from controller.dns import names, store
+from controller.dns.compare import Difference
 
 if TYPE_CHECKING:
     from psycopg import Connection
-
-# Live conditions change while we look: what differs is looked at again after so long.
-_AGAIN_S = 1.5
 
 
 @click.group("dns", cls=Group)
@@ -90,6 +86,7 @@ def check(
       dialplane dns check acme
       dialplane dns check --all --server 10.213.0.51 --server 10.213.0.52
     """
+    from controller.dns import ask
     from controller.wire import dns as wire
 
     if account and everything:
@@ -102,13 +99,18 @@ def check(
             one: wire.server(one)
             for one in servers or (address or host for host, address in settings.name_servers)
         }
-        standing = [(one, *_serials(connection, settings, where)) for one, where in asked.items()]
+        standing = [(one, *ask.standing(connection, settings, where)) for one, where in asked.items()]
         found: list[Difference] = []
-        for one, _, _, said, reached in standing:
-            if reached:
-                found += _differences(connection, settings, (one, asked[one]), account, everything)
-            else:
+        for one, _, _, said, late in standing:
+            if late is None:
                 found.append(Difference(one, f"{settings.zone}.", "SOA", "an answer", said))
+                continue
+            told = ask.differences(
+                connection, settings, (one, asked[one]), _places(connection, account, everything)
+            )
+            found += told.differences
+            if told.stopped:
+                found.append(Difference(one, f"{settings.zone}.", "SRV", "answers", told.stopped))
     differing = bool(found) or any(said != "in sync" for *_, said, _ in standing)
     if form == "text":
         rows(form, ["server", "serial", "serial of the rows", "is"], (one[:4] for one in standing))
@@ -127,55 +129,12 @@ def _print(form: str, found: list[Difference]) -> None:
     rows(form, columns, ((one.server, one.name, one.type, one.wanted, one.got) for one in found))
 
 
-def _serials(
-    connection: Connection[Any], settings: names.Settings, where: tuple[str, int]
-) -> tuple[str, int, str, bool]:
-    """Serial of a server, that of the rows, what that means, and whether the server answers for both zones."""
-    from controller.wire import dns as wire
-
-    said: list[str] = []
-    for zone in (settings.zone, settings.device_zone):
-        answer = wire.ask(where, f"{zone}.", "SOA")
-        if answer.problem or not answer.records:
-            problem = answer.problem or f"no SOA record ({answer.rcode})"
-            return "-", store.serial(connection), f"{zone}: {problem}", False
-        said.append(answer.records[0].data.split()[2])
-    newest = store.serial(connection)
-    late = max(compare.behind(int(one), newest) for one in said)
-    text = "in sync" if late == 0 else f"behind by {late}" if late > 0 else f"ahead by {-late}: other rows?"
-    return "/".join(dict.fromkeys(said)), newest, text, True
-
-
-def _differences(
-    connection: Connection[Any],
-    settings: names.Settings,
-    server: tuple[str, tuple[str, int]],
-    account: str | None,
-    everything: bool,
-) -> list[Difference]:
-    def questions() -> Iterator[Question]:
-        known = store.nodes(connection)
-        yield from compare.of_all(known, settings)
-        if account:
-            yield from compare.of_place(store.place(connection, account), known, settings)
-        elif everything:
-            for place in store.places(connection):
-                yield from compare.of_place(place, known, settings)
-
-    found = list(_asked(server, questions()))
-    if not found:
-        return []
-    time.sleep(_AGAIN_S)
-    suspicious = {(one.name, one.type) for one in found}
-    return list(_asked(server, (one for one in questions() if (one.name, one.type) in suspicious)))
-
-
-def _asked(server: tuple[str, tuple[str, int]], questions: Iterable[Question]) -> Iterator[Difference]:
-    from controller.wire import dns as wire
-
-    for question, answer in wire.ask_all(server[1], questions):
-        if one := compare.difference(server[0], question, answer):
-            yield one
+def _places(
+    connection: Connection[Any], account: str | None, everything: bool
+) -> Callable[[], Iterable[names.Place]]:
+    if account:
+        return lambda: [store.place(connection, account)]
+    return lambda: store.places(connection) if everything else ()
 
 
 @dns_command.command("zone")

@@ -136,6 +136,16 @@ def _controller(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding("controller", f"on {host}: {sentence}")
 
 
+def _agreement(connection: Connection[Any]) -> Iterator[Finding]:
+    """What the active controller found at its last look to disagree about accounts."""
+    row = connection.execute("SELECT found, sentence, looked_at FROM control.agreement").fetchone()
+    if row is None:
+        return  # the controller says of itself that it does not look
+    found, sentence, looked_at = row
+    remedy = "dialplane verify names each, asks name servers too, and repairs what it can" if found else ""
+    yield Finding("agreement", f"at {looked_at:%Y-%m-%d %H:%M}: {sentence}", remedy)
+
+
 def _rows(connection: Connection[Any]) -> Iterator[Finding]:
     wanting = notes(read.system(connection))
     for note in wanting:
@@ -181,6 +191,7 @@ _CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
     _nodes,
     _agi,
     _controller,
+    _agreement,
     _rows,
     _waiting,
     _held,

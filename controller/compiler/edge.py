@@ -48,6 +48,7 @@ def account_entries(account: Account) -> Iterator[Entry]:
             limit=account.call_limit,
             ext=max((len(one.extension) for one in account.extensions), default=None),
             group=account.device_group,
+            sorry=int(account.overload_announcement) or None,
             **{one.name: f"{one.cluster}/{one.overflow or ''}" for one in account.services},
         ),
     )

@@ -210,6 +210,7 @@ class Account:
     pages: tuple[Page, ...] = ()
     record_announcement: str | None = None
     device_group: str | None = None
+    overload_announcement: bool = False
     services: tuple[Service, ...] = ()
 
     @property

@@ -10,11 +10,13 @@ from controller.dns.names import Nodes, Place, Record, Settings, addresses, of_a
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said to a question. `problem`: it said nothing of use, None: it did; `rcode` as dig names it."""
+    """What a server said to a question. `problem`: it said nothing of use, None: it did; `silent`: nothing at all;
+    `rcode` as dig names it."""
 
     rcode: str = ""
     records: tuple[Record, ...] = ()
     problem: str | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -39,6 +39,23 @@ def serial(connection: Connection[Any]) -> int:
     """Serial of both zones, as DNS has it (32 bits)."""
     row = connection.execute("SELECT serial & 4294967295 FROM control.name_serial").fetchone()
     return int(row[0]) if row else 0
+
+
+def name_servers(connection: Connection[Any]) -> list[str]:
+    """Name servers that rows name, by address where one is given; none if no row does."""
+    row = connection.execute("SELECT value FROM public.settings WHERE name = 'name_servers'").fetchone()
+    parts = (one.partition("/") for one in (row[0].split(",") if row else ()))
+    return [address or host for host, _, address in parts]
+
+
+def changed_within(connection: Connection[Any], beyond_s: float) -> bool:
+    """Whether rows that names depend on changed so short a time ago that a secondary need not know, and `beyond_s`."""
+    row = connection.execute(
+        """SELECT s.changed_at > clock_timestamp() - make_interval(secs => z.refresh_s + %s)
+             FROM control.name_serial s CROSS JOIN control.name_settings z""",
+        (beyond_s,),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def nodes(connection: Connection[Any]) -> names.Nodes:
@@ -99,6 +116,29 @@ def places(connection: Connection[Any]) -> Iterator[names.Place]:
             return
         yield from _places(connection, batch)
         last = batch[-1]
+
+
+def places_of(connection: Connection[Any], accounts: Sequence[str]) -> Iterator[names.Place]:
+    """Of these accounts, those that there are; memory stays that of a batch."""
+    for start in range(0, len(accounts), _BATCH):
+        found = connection.execute(
+            "SELECT name FROM public.accounts WHERE name = ANY (%s) ORDER BY name",
+            (list(accounts[start : start + _BATCH]),),
+        )
+        yield from _places(connection, [name for (name,) in found])
+
+
+def sample(connection: Connection[Any], count: int) -> list[str]:
+    """So many accounts by chance, others each time; at a million accounts without sorting them."""
+    row = connection.execute(
+        "SELECT reltuples FROM pg_class WHERE oid = 'public.accounts'::regclass"
+    ).fetchone()
+    share = min(100.0, 200.0 * count / max(row[0] if row else 0, count, 1.0))
+    method = "" if share >= 100 else f"TABLESAMPLE BERNOULLI ({share:.6f})"  # noqa: PLR2004 - percent
+    found = connection.execute(
+        f"SELECT name FROM public.accounts {method} ORDER BY random() LIMIT %s", (count,)
+    )
+    return [name for (name,) in found]
 
 
 def _places(connection: Connection[Any], accounts: list[str]) -> Iterator[names.Place]:

@@ -29,6 +29,7 @@ _NOUNS = {
     "target": "targets of cluster",
     "block": "block",
     "dnd": "do not disturb",
+    "shed": "overload",
     "dialplan": "extension",
     "mailbox": "mailbox",
     "file": "file",

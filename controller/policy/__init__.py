@@ -6,13 +6,14 @@ is what the published revision does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from controller.policy.model import Snapshot
+    from controller.tiers.pick import Condition, Node
 
 
 class Step(NamedTuple):
@@ -30,8 +31,8 @@ class Entries(Protocol):
     def edge(self, table: str, key: str) -> str | None:
         """Value in a table of the edges."""
 
-    def refused(self, cluster: str) -> Mapping[str, str]:
-        """Media nodes of a cluster that get no new calls now, and why; those an admin disabled are left out."""
+    def media(self, cluster: str) -> Sequence[tuple[Node, Condition]]:
+        """Media nodes of a cluster, by name, and what follows for new calls from their rows and reports."""
 
     def dialplan(self, cluster: str, context: str) -> dict[str, str]:
         """A whole context as the media nodes of a cluster hold it: extension -> value."""

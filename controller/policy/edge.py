@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
-from controller.policy import Call, Entries, Step
+from controller.policy import Call, Entries, Step, nodes
 
 
 class Verdict(NamedTuple):
@@ -55,7 +55,8 @@ def decide(call: Call, entries: Entries) -> Verdict:
                 step(f"straight to {straight}", why)
                 return Verdict("straight", straight, account, called, caller, tuple(steps))
             ring = straight
-        cluster = _cluster(account, called, entries, step, by_device=call.trunk is None)
+        urgent = call.trunk is None and is_emergency(entries, account, called)
+        cluster = _cluster(account, called, entries, step, by_device=call.trunk is None, emergency=urgent)
     except _Refused as refusal:
         return Verdict("refuse", str(refusal), account, called, caller, tuple(steps))
     return Verdict("media", cluster, account, called, caller, tuple(steps), ring)
@@ -215,14 +216,25 @@ def assigned(entries: Entries, account: str, called: str, *, by_device: bool) ->
     return Place(service, cluster, entries.edge("overflow", cluster) or "")
 
 
-def _cluster(account: str, called: str, entries: Entries, step: _Say, *, by_device: bool) -> str:
+def _cluster(
+    account: str, called: str, entries: Entries, step: _Say, *, by_device: bool, emergency: bool = False
+) -> str:
     place = assigned(entries, account, called, by_device=by_device)
-    chosen = "by weight, but the node where the device talks already goes first" if by_device else "by weight"
+    if not emergency and (why := nodes.shed(entries, account, place.cluster, place.over)):
+        if fields(entries.edge("account", account) or "").get("sorry") == "1":
+            why += "; a media node with room says so first"
+        _refuse(step, "503 Overloaded", why)
+    drawn = "by weight, but the node where the device talks already goes first" if by_device else "by weight"
+    found = nodes.choice(entries, place.cluster, place.over)
     for cluster in filter(None, (place.cluster, place.over)):
-        passed = "".join(f"; {node} gets no calls: {why}" for node, why in entries.refused(cluster).items())
-        if targets := entries.edge("target", cluster):
+        passed = nodes.passed(entries, cluster, found)
+        if cluster == found.cluster:
             served = "takes over" if cluster == place.over else "is served there"
-            why = f"{place.service} of account {account} {served}; targets, {chosen}: {targets}{passed}"
+            among = nodes.candidates(entries, cluster)
+            why = f"{place.service} of account {account} {served}; drawn {drawn}: {among}{passed}"
+            if cluster == place.cluster and place.over:
+                spare = nodes.candidates(entries, place.over)
+                why += f"; then cluster {place.over} takes over: {spare or 'no node of it takes calls'}"
             step(f"to cluster {cluster}", why)
             return cluster
         step(f"not to cluster {cluster}", f"no media node of it takes calls{passed}")

@@ -9,6 +9,8 @@ from typing import Any
 from psycopg import Connection
 
 from controller.policy import snapshot as policy
+from controller.policy.nodes import of_target
+from controller.tiers.pick import Condition, Node
 
 # One row per entry: as published now, without blocks, do not disturb and members away whose time will be over. An
 # override of a schedule says its end itself.
@@ -35,10 +37,13 @@ _THEN = """
 _TURNS = "SELECT group_name, memory FROM control.group_turns WHERE account = %s"
 _RINGING = "SELECT group_name FROM control.group_calls WHERE account = %s AND until > clock_timestamp()"
 _REGISTERED = "SELECT aor, sum(contacts)::int FROM control.registrations WHERE aor = ANY (%s) GROUP BY aor"
-_REFUSED = """
-    SELECT n.name, d.why
-      FROM public.nodes n JOIN public.clusters c ON c.id = n.cluster_id JOIN control.node_condition d ON d.node = n.name
-     WHERE c.name = %s AND NOT d.takes AND n.state <> 'disabled' ORDER BY n.name"""
+_MEDIA = """
+    SELECT n.name, n.weight, n.state, n.call_cap, n.load_limit_pct, coalesce(d.takes, false), coalesce(d.lost, true),
+           coalesce(d.why, 'its agent never reported'), coalesce(d.share_tenths, 10)
+      FROM public.nodes n
+      JOIN public.clusters c ON c.id = n.cluster_id
+      LEFT JOIN control.node_condition d ON d.node = n.name
+     WHERE c.name = %s AND n.kind = 'media' ORDER BY n.name"""
 _FLAGS = ("dnd", "away", "override")
 
 
@@ -62,11 +67,12 @@ class Published:
         """Value in a table of the edges."""
         return self._value("edge", ["*"], table, key)
 
-    def refused(self, cluster: str) -> dict[str, str]:
-        """Media nodes that get no new calls, and why; of the past nothing is kept."""
+    def media(self, cluster: str) -> tuple[tuple[Node, Condition], ...]:
+        """Media nodes of a cluster and their conditions; of the past only those that took calls are kept."""
         if self._past:
-            return {}
-        return dict(self._connection.execute(_REFUSED, (cluster,)).fetchall())
+            return of_target(self.edge("target", cluster))
+        rows = self._connection.execute(_MEDIA, (cluster,)).fetchall()
+        return tuple((Node(*row[:5]), Condition(*row[5:])) for row in rows)
 
     def mailbox(self, cluster: str, key: str) -> str | None:
         """A mailbox as the media nodes of a cluster hold it."""

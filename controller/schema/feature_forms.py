@@ -17,9 +17,9 @@ CHOICES = {
 _CALLS = {"internal", "inbound", "outbound"}
 
 
-def _within(low: int, high: int) -> tuple[Callable[[str], bool], str]:
+def within(low: int, high: int) -> tuple[Callable[[str], bool], str]:
     return (
-        lambda value: re.fullmatch("[0-9]{1,4}", value) is not None and low <= int(value) <= high,
+        lambda value: re.fullmatch("[0-9]{1,6}", value) is not None and low <= int(value) <= high,
         f"a number from {low} to {high}",
     )
 
@@ -29,16 +29,16 @@ SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
         lambda value: value.strip() != "" and set(value.split()) <= _CALLS,
         "one or more of internal, inbound and outbound",
     ),
-    "keep days": _within(1, 3650),
-    "members": _within(2, 500),
+    "keep days": within(1, 3650),
+    "members": within(2, 500),
     "first slot": (
         lambda value: re.fullmatch("[1-9][0-9]{0,7}", value) is not None,
         "a number without a leading zero, 8 digits at most, such as 701",
     ),
-    "slots": _within(1, 100),
-    "park wait": _within(5, 7200),
-    "park return": _within(0, 120),
-    "page time": _within(5, 600),
+    "slots": within(1, 100),
+    "park wait": within(5, 7200),
+    "park return": within(0, 120),
+    "page time": within(5, 600),
 }
 NAMES = {
     "conferences_name_key": "the account has a conference of this name already: take another",

@@ -138,7 +138,10 @@ class _Exchange:
                 self._send(number, question, message, tries + 1)
             else:
                 del self.waiting[number]
-                yield question, Answer(problem=f"no answer in {self.timeout_s:g} s, {_TRIES} times")
+                yield (
+                    question,
+                    Answer(problem=f"no answer in {self.timeout_s:g} s, {_TRIES} times", silent=True),
+                )
 
 
 def _answer(reply: dns.message.Message) -> Answer:

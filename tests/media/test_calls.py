@@ -87,6 +87,14 @@ def test_next_step_ends_the_call(edge: Edge, called: str, answers: dict[str, str
     assert edge.call(called, **ALICE).wait("final").code == code
 
 
+def test_a_call_refused_for_overload_hears_so_first(edge: Edge, media: MediaNode) -> None:
+    leg = edge.call("102", **ALICE, Refuse="overload")
+    leg.wait("183")
+    assert leg.wait("final", 15).code == 503
+    assert edge.invites == [], "nobody rings"
+    until(lambda: any("overload: account acme" in one for one in decisions(media, leg)))
+
+
 def test_next_step_is_another_extension(edge: Edge) -> None:
     edge.answers = {"bob1": "ring", "alice1": "answer"}
     leg = edge.call("102", **CAROL)

@@ -27,6 +27,8 @@ PSYCOPG_ROOMS = ("desired", "revision", "schema")
 PURE_FILES = {f"queues/{name}.py" for name in ("engine", "waiting", "model", "statements", "callback")} | {
     "dns/names.py",
     "dns/compare.py",
+    "agreement/compare.py",
+    "agreement/digests.py",
 }
 # A call waits for it: of the rooms, only what decides and what speaks AGI.
 AGI_ROOMS = {f"controller.{room}" for room in ("agi", "policy", "queues", "wire", "errors")}

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from controller.entries import Entry
-from controller.policy import Call, edge, explain, media
+from controller.policy import Call, edge, explain, media, nodes
 from controller.policy.follow import Follower
 from controller.policy.snapshot import Snapshot, live, snapshot
+from controller.tiers.pick import Condition, Node
 
 
 class Held:
@@ -24,8 +25,10 @@ class Held:
     def edge(self, table: str, key: str) -> str | None:
         return self.values.get(("edge", table, key))
 
-    def refused(self, cluster: str) -> dict[str, str]:
-        return {"media2": "full: 20 of 20 calls"} if cluster == "c1" else {}
+    def media(self, cluster: str) -> tuple[tuple[Node, Condition], ...]:
+        taking = nodes.of_target(self.edge("target", cluster))
+        full = Condition(False, False, "full: 20 of 20 calls", 1)
+        return (*taking, (Node("media2", call_cap=20), full)) if cluster == "c1" else taking
 
     def mailbox(self, cluster: str, key: str) -> str | None:
         return self.values.get(("media", "mailbox", key))
