@@ -36,6 +36,8 @@ TICK_S = 5.0
 LOOK_S = 1.0
 # How often it looks whether all agree about every account, and how long after it became active.
 AGREE_S, AGREE_FIRST_S = 300.0, 20.0
+# When something disagreed it looks again so soon.
+AGREE_AGAIN_S = 30.0
 # How often it looks for old rows, and how many of each table it removes at once.
 FORGET_S = 600.0
 FORGET_ROWS = 5_000
@@ -105,7 +107,9 @@ def agree(url: str, over: threading.Event, first_s: float = AGREE_FIRST_S) -> No
         pause_s = AGREE_S
         try:
             with connect(url) as connection:
-                sentence = compare.summed(look.periodic(connection))
+                found = look.periodic(connection)
+            sentence = compare.summed(found)
+            pause_s = AGREE_AGAIN_S if found else AGREE_S
         except Exception as error:  # noqa: BLE001  the outermost door of a loop
             known = isinstance(error, DialplaneError | psycopg.Error)
             sentence = f"no look at agreement: {error if known else _defect(error)}"

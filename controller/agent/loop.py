@@ -366,7 +366,7 @@ class Agent:
             if self._digests and self._verified_revision is not None and self._verified_at is not None:
                 # Before the report: who waits for that looks at these next.
                 told, self._digests = self._digests, {}
-                await self.store.digests(self._verified_revision, self._verified_at, told)
+                await self.store.digests(self._verified_revision, self._group, self._verified_at, told)
             await self._tell_accounts(wanted=await self.store.report(self.report()))
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):

@@ -99,10 +99,10 @@ INSERT INTO control.node_calls (node, accounts) VALUES (%(node)s, %(accounts)s)
 ON CONFLICT (node) DO UPDATE SET (accounts, at) = (excluded.accounts, clock_timestamp())"""
 
 _DIGESTS = """
-INSERT INTO control.node_digests AS d (node, tbl, revision, entries, buckets, at)
-VALUES (%(node)s, %(table)s, %(revision)s, %(entries)s, %(buckets)s, %(at)s)
-ON CONFLICT (node, tbl) DO UPDATE SET (revision, entries, buckets, at)
-     = (excluded.revision, excluded.entries, excluded.buckets, excluded.at)"""
+INSERT INTO control.node_digests AS d (node, tbl, revision, of_group, entries, buckets, at)
+VALUES (%(node)s, %(table)s, %(revision)s, %(group)s, %(entries)s, %(buckets)s, %(at)s)
+ON CONFLICT (node, tbl) DO UPDATE SET (revision, of_group, entries, buckets, at)
+     = (excluded.revision, excluded.of_group, excluded.entries, excluded.buckets, excluded.at)"""
 
 
 class Store:
@@ -222,13 +222,13 @@ class Store:
                     _ACCOUNTS, {"node": self._node, "accounts": Jsonb(dict(counts))}
                 )
 
-    async def digests(self, revision: int, at: datetime, found: Mapping[str, Digests]) -> None:
+    async def digests(self, revision: int, group: str, at: datetime, found: Mapping[str, Digests]) -> None:
         """Write what the server held of each table when a comparison that began at that revision ended."""
         with _named(self._conninfo):
             for table, one in found.items():
                 await self._working().execute(
                     _DIGESTS,
-                    {"node": self._node, "table": table, "revision": revision, "at": at}
+                    {"node": self._node, "table": table, "revision": revision, "group": group, "at": at}
                     | {"entries": one.entries, "buckets": list(one.buckets)},
                 )
 

@@ -41,12 +41,16 @@ SELECT c.name, count(DISTINCT a.id), string_agg(DISTINCT n.name || ': ' || t.why
 
 
 class Node(NamedTuple):
-    """A node that is not disabled; `scopes` of the entries it holds."""
+    """A node that is not disabled; `group`: whose entries it holds, `scopes` of these."""
 
     name: str
     kind: str
-    scopes: tuple[str, ...]
+    group: str
     silent: bool
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return ("*", *self.group.split("+"))
 
 
 def may_repair(connection: Connection[Any]) -> bool:
@@ -90,16 +94,16 @@ def targets(connection: Connection[Any]) -> list[Finding]:
 def told(connection: Connection[Any]) -> Iterator[Told]:
     """Each node's tables beside what is published for it; nodes with the same scopes are read for once."""
     nodes = [
-        Node(name, kind, ("*", *(group or "").split("+")), silent)
+        Node(name, kind, group or "", silent)
         for name, kind, group, silent in connection.execute(_NODES, (_SILENT_S,)).fetchall()
     ]
     kept = {
-        (node, table): (revision, Digests(entries, tuple(buckets)))
-        for node, table, revision, entries, buckets in connection.execute(
-            "SELECT node, tbl, revision, entries, buckets FROM control.node_digests"
+        (node, table): (revision, group, Digests(entries, tuple(buckets)))
+        for node, table, revision, group, entries, buckets in connection.execute(
+            "SELECT node, tbl, revision, of_group, entries, buckets FROM control.node_digests"
         )
     }
-    oldest = min((revision for revision, _ in kept.values()), default=None)
+    oldest = min((revision for revision, *_ in kept.values()), default=None)
     changed: list[tuple[str, str, str, int]] = []
     if oldest is not None:
         changed = connection.execute("SELECT * FROM control.agreed_changes(%s)", (oldest,)).fetchall()
@@ -112,12 +116,17 @@ def told(connection: Connection[Any]) -> Iterator[Told]:
         if (node.kind, scopes) not in published:
             published[node.kind, scopes] = _published(connection, node.kind, scopes)
         for table in digests.TABLES[node.kind]:
-            revision, found = kept.get((node.name, table), (None, None))
-            passed = {
-                digests.bucket(key)
-                for scope, one, key, since in changed
-                if revision is not None and since > revision and one == table and scope in scopes
-            }
+            revision, group, found = kept.get((node.name, table), (None, "", None))
+            passed: set[int] = set()
+            if found is not None and group != node.group:
+                # It takes what its new group holds, and compares.
+                passed = set(range(digests.BUCKETS))
+            elif revision is not None:
+                passed = {
+                    digests.bucket(key)
+                    for scope, one, key, since in changed
+                    if since > revision and one == table and scope in scopes
+                }
             expected = published[node.kind, scopes].get(table, digests.NONE)
             yield Told(node.name, node.kind, table, revision, node.silent, found, expected, passed)
 

@@ -138,11 +138,16 @@ def _controller(connection: Connection[Any]) -> Iterator[Finding]:
 
 def _agreement(connection: Connection[Any]) -> Iterator[Finding]:
     """What the active controller found at its last look to disagree about accounts."""
-    row = connection.execute("SELECT found, sentence, looked_at FROM control.agreement").fetchone()
+    row = connection.execute(
+        """SELECT sentence, looked_at, EXISTS (
+                SELECT FROM control.disagreements d WHERE d.since < a.looked_at - interval '5 s')
+             FROM control.agreement a"""
+    ).fetchone()
     if row is None:
         return  # the controller says of itself that it does not look
-    found, sentence, looked_at = row
-    remedy = "dialplane verify names each, asks name servers too, and repairs what it can" if found else ""
+    # What one look finds is often on its way: rows that are about to be applied, a node that compares.
+    sentence, looked_at, stays = row
+    remedy = "dialplane verify names each, asks name servers too, and repairs what it can" if stays else ""
     yield Finding("agreement", f"at {looked_at:%Y-%m-%d %H:%M}: {sentence}", remedy)
 
 

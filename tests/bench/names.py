@@ -1,7 +1,7 @@
 """Name servers: how long a changed row takes to be the answer, and questions per second from the rows against a file.
 
-One name server is on the rows, one keeps the zones it transferred from that. Both stand in one network namespace, with
-who asks.
+One name server is on the rows and keeps answers, which `dialplane agent names` takes back, one is on the rows and keeps
+none, one keeps the zones it transferred. All stand in one network namespace, with who asks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.bench.lab import Failed, Lab, say
 from tests.bench.processes import Watch, container_id
 
 _DATABASE, _ZONE = "names", "dialplane.internal"
-_ROWS, _FILE = "127.0.0.51", "127.0.0.52"
+_ROWS, _FILE, _PLAIN = "127.0.0.51", "127.0.0.52", "127.0.0.53"
 _CLUSTERS, _NODES = 20, 4
 _SECONDS, _WINDOW, _MOVES = 10, 32, 300
 _CLIENT = Path(__file__).with_name("names_client.py")
@@ -32,9 +32,14 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
     _fill(lab, accounts)
     rows = lab.start(
         "ns1", "names", *lab.postgres.mount, "-e", f"ADDRESS={_ROWS}", "-e", f"SECONDARY={_FILE},127.0.0.1",
-        "-e", f"DIALPLANE_DATABASE={lab.postgres.inside(_DATABASE, 'dns')}",
+        "-e", "PURGED=1", "-e", f"DIALPLANE_DATABASE={lab.postgres.inside(_DATABASE, 'dns')}",
     )  # fmt: skip
     _wait(lab, rows, _ROWS, 60)
+    plain = lab.start(
+        "ns3", "names", *lab.postgres.mount, "-e", f"ADDRESS={_PLAIN}",
+        "-e", f"DIALPLANE_DATABASE={lab.postgres.inside(_DATABASE, 'dns')}", network=f"container:{rows}",
+    )  # fmt: skip
+    _wait(lab, plain, _PLAIN, 60)
 
     def ask(what: str, address: str, **more: Any) -> dict[str, Any]:
         asked = {
@@ -74,16 +79,17 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
         note=f"from the start of the secondary to its answer; it then takes {seen.rss_mb:.0f} MB",
     )  # fmt: skip
 
-    found: dict[str, list[float]] = {_ROWS: [], _FILE: []}
+    found: dict[str, list[float]] = {_ROWS: [], _FILE: [], _PLAIN: []}
     for _ in range(3):
         for address, each in found.items():
             said = ask("load", address, seconds=_SECONDS)
             each.append(said["per_second"])
             say(f"{address}: {said}")
-    views, file = (median(each) for each in found.values())
+    views, file, unkept = (median(each) for each in found.values())
     yield Figure(
         "names.queries_per_second", views / file, "", at_least=True,
-        note=f"{views:,.0f}/s from the rows, {file:,.0f}/s from a file with the same zone",
+        note=f"{views:,.0f}/s from the rows, answers kept until rows change, {unkept:,.0f}/s with each looked up anew; "
+        f"{file:,.0f}/s from a file with the same zone",
     )  # fmt: skip
 
 

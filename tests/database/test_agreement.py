@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -62,9 +63,10 @@ def tells(connection: psycopg.Connection, node: str, **edits: dict[str, str | No
         }
         told = digests.of(edited.items())
         connection.execute(
-            "INSERT INTO control.node_digests SELECT %s, %s, max(id), %s, %s, now() FROM control.revisions "
+            "INSERT INTO control.node_digests SELECT %s, %s, max(id), control.node_group(%s), %s, %s, now() "
+            "FROM control.revisions "
             "ON CONFLICT (node, tbl) DO UPDATE SET revision = excluded.revision, buckets = excluded.buckets",
-            (node, table, told.entries, list(told.buckets)),
+            (node, table, node, told.entries, list(told.buckets)),
         )
 
 
@@ -189,6 +191,16 @@ def test_what_was_published_after_a_comparison_says_nothing(rows: psycopg.Connec
     assert [one.node for one in look.database(rows, repair=True).suspicions] == ["edge1"]
 
 
+def test_a_node_that_takes_over_for_another_cluster_since_says_nothing(rows: psycopg.Connection) -> None:
+    rows.execute("INSERT INTO clusters (name) VALUES ('c9')")
+    rows.execute(
+        "UPDATE clusters SET overflow_cluster_id = (SELECT id FROM clusters WHERE name = 'c1') WHERE name = 'c9'"
+    )
+    tells(rows, "media1", dialplan={"account-acme/:account": None})
+    rows.execute("UPDATE control.node_digests SET of_group = 'c1' WHERE node = 'media1'")
+    assert look.database(rows, repair=True).suspicions == []
+
+
 def test_a_cluster_without_a_node_that_takes_calls_is_one_finding(rows: psycopg.Connection) -> None:
     rows.execute("UPDATE nodes SET state = 'draining' WHERE kind = 'media'")
     [one] = store.empty_clusters(rows)
@@ -216,10 +228,14 @@ def test_the_controllers_look_is_kept_and_doctor_says_it(rows: psycopg.Connectio
     assert (account, what, place) == (None, "table account", "edge2")
     [found] = [one for one in examine(url) if one.about == "agreement"]
     assert "1 disagree; table account at edge2" in found.found
-    assert found.remedy
+    assert found.remedy == "", "one look may see what is on its way"
+    rows.execute("UPDATE control.disagreements SET since = since - interval '30 s'")
+    since -= timedelta(seconds=30)
     with psycopg.connect(url) as connection:
         look.periodic(connection)
     assert rows.execute(kept).fetchall() == [(account, what, place, since)]
+    [found] = [one for one in examine(url) if one.about == "agreement"]
+    assert found.remedy
     tells(rows, "edge2")
     with psycopg.connect(url) as connection:
         look.periodic(connection)

@@ -81,6 +81,17 @@ def test_a_changed_value_changes_one_row(empty: psycopg.Connection, tmp_path: Pa
     assert (counts.added, counts.changed) == (0, 2)
 
 
+def test_limits_of_media_nodes_are_columns_of_a_company(empty: psycopg.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "nodes.yaml"
+    path.write_text(
+        "clusters: [c8]\nnodes: [{name: m8, kind: media, cluster: c8, address: 10.8.0.8, "
+        "call_cap: 100000, load_limit_pct: 85}]"
+    )
+    load(empty, read_company(path))
+    row = empty.execute("SELECT call_cap, load_limit_pct FROM nodes WHERE name = 'm8'").fetchone()
+    assert row == (100000, 85)
+
+
 def test_a_row_does_not_change_hands(empty: psycopg.Connection, tmp_path: Path) -> None:
     load(empty, read_company(SAMPLE))
     thief = tmp_path / "thief.yaml"

@@ -190,3 +190,36 @@ def test_who_gets_no_calls_is_said_with_the_reason(targets: dict[str, str | None
     found = edge.decide(Call("102", device="desk1@acme.example"), entries).steps[-len(said) :]
     assert [step.what for step in found] == said
     assert "media2 gets no calls: full: 20 of 20 calls" in found[0].why
+
+
+def test_candidates_are_named_in_the_order_of_the_tier_with_their_share() -> None:
+    targets = "media1=10.213.0.21:5060,10 media3=10.213.0.23:5060,30"
+    entries = held(target__c1=targets, target__c2="media4=10.213.0.24:5060,10", overflow__c1="c2")
+    step = edge.decide(Call("102", device="desk1@acme.example"), entries).steps[-1]
+    assert step.what == "to cluster c1"
+    assert "media1 (10 of 40), media3 (30 of 40); media2 gets no calls: full" in step.why
+    assert step.why.endswith("then cluster c2 takes over: media4 (10 of 10)")
+
+
+SHED = f"until={int(datetime(2026, 5, 4, 10, 1, tzinfo=UTC).timestamp())};level=12.5"
+PAST = f"until={int(datetime(2026, 5, 4, 9, 59, tzinfo=UTC).timestamp())};level=12.5"
+
+
+@pytest.mark.parametrize(
+    ("dialled", "shed", "said"),
+    [
+        ("102", {"shed__c1/acme": SHED}, "refuse 503 Overloaded"),
+        ("102", {"shed__c1/acme": PAST}, "to cluster c1"),
+        ("102", {"shed__c1": SHED}, "to cluster c1"),
+        ("112", {"shed__c1/acme": SHED}, "to cluster c1"),
+        ("103", {"shed__c1/acme": SHED}, "straight to lobby@acme.example"),
+        ("102", {"shed__c1/acme": SHED, "overflow__c1": "c2"}, "to cluster c1"),
+        ("102", {"shed__c1/acme": SHED, "overflow__c1": "c2", "shed__c2": SHED}, "refuse 503 Overloaded"),
+    ],
+)  # fmt: skip
+def test_a_refusal_for_overload_is_explained(dialled: str, shed: dict[str, str], said: str) -> None:
+    verdict = edge.decide(Call(dialled, device="desk1@acme.example"), held(**shed))
+    assert verdict.steps[-1].what == said
+    if "refuse" in said:
+        assert "more calls there than its fair share of 12.5" in verdict.steps[-1].why
+        assert verdict.target == "503 Overloaded"

@@ -4,6 +4,7 @@ CREATE TABLE control.node_digests (
     node text NOT NULL,
     tbl text NOT NULL,
     revision bigint NOT NULL,
+    of_group text NOT NULL,
     entries bigint NOT NULL,
     buckets bigint[] NOT NULL CONSTRAINT node_digests_buckets CHECK (cardinality(buckets) = 256),
     at timestamptz NOT NULL,
@@ -16,6 +17,8 @@ COMMENT ON COLUMN control.node_digests.tbl IS
     'Table of the node. Of the dialplan of a media node only the extension that every account has there counts.';
 COMMENT ON COLUMN control.node_digests.revision IS
     'Revision it held when the comparison began: buckets in which something was published since say nothing.';
+COMMENT ON COLUMN control.node_digests.of_group IS
+    'Whose entries it held (control.node_group): when that is another group now, it says nothing.';
 COMMENT ON COLUMN control.node_digests.entries IS 'How many entries.';
 COMMENT ON COLUMN control.node_digests.buckets IS
     'Sums of 32 bits of the MD5 of key, line feed and value; an entry''s bucket is the first byte of the MD5 of its key.';
