@@ -20,10 +20,12 @@ _SILENT_S = 10
 
 # A row of what all share may be what an account waits for.
 _PLACED = """
+WITH pending AS MATERIALIZED (SELECT DISTINCT account FROM control.pending_changes)
 SELECT d.account, d.what, d.expected, d.found,
-       EXISTS (SELECT FROM pending p WHERE p.account IS NOT DISTINCT FROM d.account OR p.account IS NULL),
-       EXISTS (SELECT FROM control.held h WHERE h.account = coalesce(d.account, ''))
-  FROM control.placement_differences(%s) d"""
+       p.account IS NOT NULL OR EXISTS (SELECT FROM pending WHERE account IS NULL), h.account IS NOT NULL
+  FROM control.placement_differences(%s) d
+  LEFT JOIN pending p ON p.account = d.account
+  LEFT JOIN control.held h ON h.account = coalesce(d.account, '')"""
 _NODES = """
 SELECT n.name, n.kind, control.node_group(n.name),
        s.heard_at IS NULL OR s.heard_at < clock_timestamp() - make_interval(secs => %s)
@@ -64,10 +66,7 @@ def may_repair(connection: Connection[Any]) -> bool:
 
 def placed(connection: Connection[Any]) -> list[Placed]:
     """Accounts, clusters and edges whose published entries say otherwise than the rows."""
-    found = connection.execute(
-        f"WITH pending AS MATERIALIZED (SELECT DISTINCT account FROM control.pending_changes) {_PLACED}",
-        (MOST,),
-    )
+    found = connection.execute(_PLACED, (MOST,))
     return [Placed(*row) for row in found]
 
 
