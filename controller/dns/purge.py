@@ -1,8 +1,8 @@
 """Beside a name server on the rows: what it keeps goes when rows or live conditions change.
 
 Every change of rows that names depend on notifies `dialplane_dns`, every change of live conditions
-`dialplane_revision`, both at commit. A question under way at that moment may still put an answer of before into the
-cache: so each change purges twice.
+`dialplane_condition`, both at commit. A question under way at that moment may still put an answer of before into the
+cache: so each change purges twice. While nobody can be listened to, everything goes every few seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +23,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dialplane.names")
 
-CHANNELS = ("dialplane_dns", "dialplane_revision")
+CHANNELS = ("dialplane_dns", "dialplane_condition")
 # The second time; longer than a question takes.
 AGAIN_S = 0.3
 # Between two purges: many changes at once are one.
 LEAST_S = 0.02
 _TICK_S = 1.0
 _PAUSE_S = 1.0
+# Without a database to listen to: the name server may have one.
+DEAF_S = 5.0
 
 
 def run(url: str, control: Path, *, stop: Callable[[], bool] = lambda: False) -> None:
     """Run until `stop()`; survives database and name server going away. `control`: the control socket."""
     away = ""
+    purge_at = 0.0
     while not stop():
         try:
             with connect(url, autocommit=True) as connection:
@@ -46,6 +50,10 @@ def run(url: str, control: Path, *, stop: Callable[[], bool] = lambda: False) ->
             if str(error) != away:
                 log.warning("%s Trying again.", error)
                 away = str(error)
+            if time.monotonic() >= purge_at:
+                purge_at = time.monotonic() + DEAF_S
+                with suppress(NodeUnreachable):
+                    pdns.purge(control)
             time.sleep(_PAUSE_S)
 
 

@@ -96,6 +96,31 @@ def test_it_begins_with_a_purge_and_each_change_purges_at_once_and_again(
         assert len(control.told) <= 2 + 4, "many changes at once are few purges"
 
 
+def test_a_condition_that_changes_purges_and_no_other_revision(sample: str, control: Control) -> None:
+    with listening(sample, control.path), psycopg.connect(sample, autocommit=True) as connection:
+        control.wait(1)
+        connection.execute(
+            "INSERT INTO blocks (scope, subject, what, reason) VALUES ('all', '*', '+882', 'fraud')"
+        )
+        time.sleep(purge.AGAIN_S + 0.2)
+        assert len(control.told) == 1
+        connection.execute(
+            "INSERT INTO control.node_state (node, kind, revision, calls) SELECT 'media1', 'media', max(id), 1 "
+            "FROM control.revisions"
+        )
+        control.wait(2)
+
+
+def test_without_a_database_everything_goes_again_and_again(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge, "_PAUSE_S", 0.05)
+    monkeypatch.setattr(purge, "DEAF_S", 0.2)
+    with listening("postgresql://nobody@127.0.0.1:1/none", control.path):
+        began = control.wait(1)
+        assert control.wait(3) - began >= 0.4
+
+
 def test_a_name_server_that_was_away_is_told_when_it_is_back(
     sample: str, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
