@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from controller.agreement import names
 from controller.dns import purge
-from tests.names.server import NameServer
+from controller.wire import dns as wire
+from tests.names.server import PORT, NameServer
 from tests.names.test_answers import VOICE, everything_lives, heard, until  # noqa: F401 - a fixture
 
 ONE, TWO = ("10 20 5060 media1.c1", "10 10 5060 media2.c1")
@@ -84,7 +86,32 @@ def test_what_changed_while_nobody_listened_is_taken_back_at_the_start(
 ) -> None:
     with listening(server, rows):
         until(server, VOICE, targets(ONE, TWO))
+    assert server.answers(VOICE) == targets(ONE, TWO)
     edit.execute("UPDATE nodes SET weight = 5 WHERE name = 'media1'")
     assert server.answers(VOICE) == targets(ONE, TWO), "it keeps nothing: then this test shows nothing"
     with listening(server, rows):
         assert until(server, VOICE, targets("10 5 5060 media1.c1", TWO)) < 1
+
+
+def test_agreement_asks_every_server_and_says_which_does_not_agree(
+    server: NameServer, rows: str, net: str, edit: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "PORT", PORT)
+    before = edit.execute("SELECT value FROM settings WHERE name = 'name_servers'").fetchone()
+    assert before is not None
+    both = f"ns1.dialplane.internal/{net}.3,ns2.dialplane.internal/{net}.9"
+    edit.execute("UPDATE settings SET value = %s WHERE name = 'name_servers'", (both,))
+    try:
+        with listening(server, rows):
+            until(server, "ns2.dialplane.internal.", ["NOERROR"])
+            found, said = names.look(edit, None, (), limit_s=20)
+            assert [(one.where, one.what) for one in found] == [(f"name server {net}.9", "answers")]
+            assert said[0] == f"name server {net}.3: 4 accounts asked, 0 names differ"
+        # Nobody tells it of a change.
+        edit.execute("UPDATE nodes SET weight = 5 WHERE name = 'media1'")
+        assert [one.what for one in names.look(edit, None, (), limit_s=20)[0]] == ["answers"], "a moment ago"
+        monkeypatch.setattr(names, "_TRANSFER_S", -10)
+        found, _ = names.look(edit, None, (), limit_s=20)
+        assert (found[0].where, found[0].what) == (f"name server {net}.3", "serial")
+    finally:
+        edit.execute("UPDATE settings SET value = %s WHERE name = 'name_servers'", before)
