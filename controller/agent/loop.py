@@ -23,6 +23,7 @@ from controller.agent.server import Failures, Server, Slice
 from controller.agent.settings import Settings
 from controller.agent.state import State, Wanted
 from controller.agent.store import Report, Store
+from controller.agent.texts import first, texts
 from controller.agent.verify import Comparison, Difference, covered, described, differences, edited, unlike
 from controller.agreement.digests import Digests
 from controller.errors import (
@@ -44,7 +45,6 @@ _CHUNK = 2_000
 _BACKOFF_S = (0.2, 5.0)
 # A key the server refuses is tried again at this pace, and whenever it changes.
 _REFUSED_AGAIN_S = 30.0
-_SHOWN = 3
 
 
 class Agent:
@@ -131,7 +131,7 @@ class Agent:
                     self._retry_at = now + _REFUSED_AGAIN_S
             text = f"{len(pending) - len(refused)} operations done and read back"
             if refused:
-                text += f", {len(refused)} refused: {_texts(refused)}"
+                text += f", {len(refused)} refused: {texts(refused)}"
             self._say(f"revision {self.state.live()} live, {text}")
 
     async def _bring(self, wanted: list[Wanted]) -> tuple[Failures, list[Difference]]:
@@ -287,7 +287,7 @@ class Agent:
 
     def report(self) -> Report:
         """The node's state as it is known now."""
-        error = self.state.failure or self._server_error or _texts(self._failures) or self._left
+        error = self.state.failure or self._server_error or texts(self._failures) or self._left
         return Report(
             revision=self.state.live(),
             verified_revision=self._verified_revision,
@@ -328,7 +328,7 @@ class Agent:
                     tasks.create_task(self._work())
                     tasks.create_task(self._tell())
             except* (DatabaseError, InputError, OSError) as group:
-                error = _first(group)
+                error = first(group)
                 log.warning("%s: %s; the server goes on with what it holds", self.settings.node, error)
                 self.status = str(error)
             await self.store.close()
@@ -415,17 +415,3 @@ class Agent:
                 await asyncio.sleep(HEARTBEAT_S if away else _REFUSED_AGAIN_S)
                 self._verify_now.set()
             self._wake.set()
-
-
-def _texts(failures: Failures) -> str | None:
-    """The first few, for people; None: no failure."""
-    shown = [f"{table} {key}: {why}" for (table, key), why in list(failures.items())[:_SHOWN]]
-    more = len(failures) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "") or None
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
