@@ -1,6 +1,7 @@
 """The way of a change, read top to bottom: rows -> snapshots -> entries -> plan -> revision -> nodes.
 
     make_plan      reads what changed since the last revision, compiles it, compares with what is published
+    make_step      the same for one account, in the caller's transaction: a step of a move, with its rows
     make_rollback  the plan that restores an earlier revision
     publish        exactly the plan that was shown becomes the next revision
     (agents carry it to the servers; revision/wait.py watches them)
@@ -75,6 +76,27 @@ def make_plan(connection: Connection[Any], *, everything: bool = False, with_hel
             notes=notes(system),
             held=touched.held,
         )
+
+
+def make_step(connection: Connection[Any], account: str) -> Plan:
+    """Compare the rows of one account, as the caller's transaction has changed them, with what is published.
+
+    The caller holds the publishers' lock, and publishes before it commits: nobody ever sees the rows without their
+    entries. How much of a table goes is not looked at: it is one account's. Raises BadRows when rows contradict each
+    other.
+    """
+    base = store.base(connection)
+    system = read.system(connection)
+    summary = Summary()
+    for changes in _compare(connection, system, [account]):
+        summary.add(changes)
+    return Plan(
+        base=base,
+        summary=summary,
+        cursor=None,
+        nodes=_nodes(system),
+        dangers=tuple(summary.precious),
+    )
 
 
 def make_rollback(connection: Connection[Any], to: int) -> Plan:

@@ -1,7 +1,8 @@
 """The resident controller: one active, others standing by. Every cycle ends in one sentence.
 
-What it does: publishes safe plans by itself when told to (`--auto`), ends what is over (blocks, overrides, do not
-disturb), removes rows of logs that were kept long enough, and says what is pending. Calls and nodes do not need it:
+What it does: publishes safe plans by itself when told to (`--auto`), takes the steps of accounts that move
+(controller/mover.py), ends what is over (blocks, overrides, do not disturb), removes rows of logs that were kept long
+enough, and says what is pending. Calls and nodes do not need it:
 with the controller away, rows wait and everything else goes on.
 """
 
@@ -18,11 +19,12 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import Connection
 
-from controller import pipeline
+from controller import mover, pipeline
 from controller.agreement import compare, look
 from controller.compiler import media_templates
 from controller.errors import BadRows, DatabaseError, DialplaneError, StalePlan, TemplateError
 from controller.plan import Plan, show
+from controller.revision import store
 from controller.schema.database import connect
 
 log = logging.getLogger("dialplane.controller")
@@ -32,7 +34,7 @@ log = logging.getLogger("dialplane.controller")
 ACTIVE_LOCK = "SELECT pg_try_advisory_lock(hashtext('dialplane.controller'))"
 STANDBY_S = 2.0
 TICK_S = 5.0
-# How often it looks for media nodes that fell silent.
+# How often it looks for media nodes that fell silent, and at accounts that move.
 LOOK_S = 1.0
 # How often it looks whether all agree about every account, and how long after it became active.
 AGREE_S, AGREE_FIRST_S = 300.0, 20.0
@@ -122,6 +124,7 @@ def _work(
     listener: Connection[Any], worker: Connection[Any], *, auto: bool, stop: Callable[[], bool]
 ) -> None:
     last: Cycle | None = None
+    failing = ""
     forget_at = look_at = time.monotonic()
     cycle_at = 0.0
     while not stop():
@@ -136,6 +139,9 @@ def _work(
         if time.monotonic() >= look_at:
             look_at = time.monotonic() + LOOK_S
             look_at_nodes(worker)
+            failing, before = look_at_moves(worker), failing
+            if failing and failing != before:
+                log.error("accounts that move: %s", failing)
         if time.monotonic() >= forget_at and not forget(worker):
             forget_at = time.monotonic() + FORGET_S
         for _ in listener.notifies(timeout=max(0.0, look_at - time.monotonic()), stop_after=1):
@@ -152,6 +158,18 @@ def look_at_nodes(connection: Connection[Any]) -> None:
     connection.commit()
     if row and row[0]:
         log.info("revision %d: overload has changed (control.overloads)", row[0])
+
+
+def look_at_moves(connection: Connection[Any]) -> str:
+    """Accounts on their way take the next step that is due; why they could not, in words."""
+    try:
+        mover.walk(connection, log.info)
+    except Exception as error:  # the outermost door of a loop
+        if connection.closed:
+            raise
+        connection.rollback()
+        return str(error) if isinstance(error, DialplaneError | psycopg.Error) else _defect(error)
+    return ""
 
 
 def cycle(connection: Connection[Any], *, auto: bool) -> Cycle:
@@ -206,6 +224,8 @@ def forget(connection: Connection[Any], rows: int = FORGET_ROWS) -> bool:
 
 def _act(connection: Connection[Any], plan: Plan, *, auto: bool) -> str:
     if plan.empty:
+        if store.settle(connection, plan):
+            connection.commit()
         return "in sync: what is published is what the rows say"
     if not auto:
         return f"plan {plan.id} is pending: {show.sentence(plan)}"

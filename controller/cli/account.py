@@ -1,13 +1,14 @@
-"""account propose: which cluster an account should be in."""
+"""account propose: which cluster an account should be in. `account move` and `moves` stand in moves.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from controller.cli import moves, proposed
 from controller.cli.common import Group, database, document, format_option, rows
 from controller.errors import InputError
 from controller.schema import loads
@@ -16,20 +17,14 @@ from controller.tiers import balance, rendezvous
 
 @click.group("account", cls=Group)
 def account_command() -> None:
-    """Accounts: where they are served."""
+    """Accounts: where they are served, and moving them."""
 
 
 @account_command.command("propose")
 @click.option(
     "--new", "names", multiple=True, metavar="NAME", help="Propose a cluster for a new account instead."
 )
-@click.option(
-    "--days", type=click.IntRange(1, 366), default=7, show_default=True, help="Records of so many days."
-)
-@click.option(
-    "--target", type=click.FloatRange(1.01), default=1.10, show_default=True,
-    help="How full the fullest cluster may be, by the mean of all.",
-)  # fmt: skip
+@proposed.options
 @click.option(
     "--canary", type=click.IntRange(0), default=1, show_default=True, help="Accounts in the first batch."
 )
@@ -40,26 +35,23 @@ def account_command() -> None:
     "--batch-pct", type=click.FloatRange(0.01, 100), default=5.0, show_default=True,
     help="Most of all calls in a batch, in percent; one account alone may be more.",
 )  # fmt: skip
-@click.option(
-    "--most", type=click.IntRange(1), default=1000, show_default=True, help="Most accounts to move."
-)
 @format_option
 def propose(
     names: tuple[str, ...],
     days: int,
     target: float,
+    most: int,
     canary: int,
     batch: int,
     batch_pct: float,
-    most: int,
     form: str,
 ) -> None:
     """Which accounts to move so that clusters are about equally full; it changes nothing.
 
     The load of an account is how many calls it has at the same time in the busiest hour, by the records of calls that
     media nodes carried. A cluster is as large as the weights of its enabled media nodes. As few accounts as can be
-    are proposed, in batches, with the SQL that would assign them: run a batch, look at `dialplane plan`, apply, watch,
-    and take the next.
+    are proposed, in batches, with the command that moves each: run a batch, watch, and take the next. Or let
+    `dialplane account move --proposed` move all of them.
 
     With --new it says where rendezvous hashing would put an account that is not there yet. Rows decide: write that
     cluster into the account's row, or another.
@@ -71,22 +63,23 @@ def propose(
       dialplane account propose --new initech --new umbrella
     """
     with database() as connection:
-        found = loads.read(connection, days)
         if names:
-            rows(form, ["account", "cluster", "why"], (_new(name, found) for name in names))
+            known = loads.read(connection, days)
+            rows(form, ["account", "cluster", "why"], (_new(name, known) for name in names))
             return
-        limits = balance.Limits(target, canary, batch, batch_pct, most, room_pct=None)
-        proposal = balance.rebalance(found.load, found.assigned, found.capacity, limits)
-        statements = [loads.statement(connection, one) for one in proposal.batches]
-    moves = [
+        found, proposal = proposed.measured(
+            connection, days=days, target=target, most=most, canary=canary, batch=batch, batch_pct=batch_pct
+        )
+    found_moves = [
         (number, move.account, round(move.load, 2), move.source, move.to, move.why)
         for number, one in enumerate(proposal.batches, 1)
         for move in one
     ]
     columns = ["batch", "account", "calls", "from", "to", "why"]
     if form == "tsv":
-        rows(form, columns, moves)
+        rows(form, columns, found_moves)
         return
+    commands = [[_command(to, one) for to in sorted({move.to for move in one})] for one in proposal.batches]
     data: dict[str, Any] = {
         "busy_hour_utc": found.hour,
         "days": days,
@@ -95,16 +88,21 @@ def propose(
         "imbalance_then": _number(proposal.after),
         "why": proposal.why,
         "batches": [[asdict(move) for move in one] for one in proposal.batches],
-        "sql": statements,
+        "commands": commands,
     }
     if form == "json":
         document(form, (), data)
         return
-    if moves:
-        rows(form, columns, [_aligned(one) for one in moves])
+    if found_moves:
+        rows(form, columns, [_aligned(one) for one in found_moves])
         click.echo()
-    for line in _text(found, proposal, statements, days):
+    for line in _text(found, proposal, commands, days):
         click.echo(line)
+
+
+def _command(to: str, batch: Sequence[balance.Move]) -> str:
+    """What moves the accounts of a batch that go to one cluster."""
+    return f"dialplane account move {' '.join(one.account for one in batch if one.to == to)} --to {to}"
 
 
 def _aligned(move: tuple[int, str, float, str, str, str]) -> tuple[str, ...]:
@@ -127,7 +125,9 @@ def _new(name: str, found: loads.Loads) -> tuple[str, str, str]:
     return name, cluster, f"rendezvous hashing; the cluster has {part:.0%} of the weights of all"
 
 
-def _text(found: loads.Loads, proposal: balance.Proposal, statements: list[str], days: int) -> Iterator[str]:
+def _text(
+    found: loads.Loads, proposal: balance.Proposal, commands: list[list[str]], days: int
+) -> Iterator[str]:
     if found.hour is None:
         yield f"there are no records of calls that media nodes carried in the last {days} days: nothing to go by"
         return
@@ -136,7 +136,11 @@ def _text(found: loads.Loads, proposal: balance.Proposal, statements: list[str],
         f"{sum(found.load.values()):.2f} calls at the same time of {len(found.load)} accounts"
     )
     yield f"fullest cluster by the mean of all: {proposal.before:.2f}, then {proposal.after:.2f}; {proposal.why}"
-    for number, one in enumerate(statements, 1):
+    for number, one in enumerate(commands, 1):
         yield ""
-        yield f"-- batch {number} of {len(statements)}"
-        yield one
+        yield f"# batch {number} of {len(commands)}"
+        yield from one
+
+
+account_command.add_command(moves.move)
+account_command.add_command(moves.moves_command)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 from psycopg import Connection
 
+from controller import mover
 from controller.cli.common import chosen_url, format_option, rows
 from controller.desired import read
 from controller.errors import DatabaseError
@@ -180,6 +181,23 @@ def _held(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding(name, f"held back by rollback {revision}", "correct its rows, then dialplane apply")
 
 
+def _moves(connection: Connection[Any]) -> Iterator[Finding]:
+    """Accounts on their way to another cluster, and moves that somebody has to decide about."""
+    for one in mover.sentences(connection):
+        remedy = (
+            "dialplane account moves list; then show, resume or rollback" if one.wrong or one.differs else ""
+        )
+        yield Finding("moves", one.sentence, remedy)
+    for number, why in connection.execute(
+        "SELECT id, why FROM control.moves WHERE state = 'stopped' ORDER BY id"
+    ):
+        yield Finding(
+            f"move {number}",
+            f"stopped: {why}",
+            f"dialplane account moves resume {number}, or rollback {number}",
+        )
+
+
 def _kept(connection: Connection[Any]) -> Iterator[Finding]:
     """Logs that grow: how long they are kept, and whether somebody removes what is older."""
     for what, days, oldest, overdue in connection.execute(
@@ -200,5 +218,6 @@ _CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
     _rows,
     _waiting,
     _held,
+    _moves,
     _kept,
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller import mover
 from controller.cli.common import PENDING, chosen_url, format_option, rows, say
 from controller.errors import DialplaneError, InputError
 from controller.revision import store, verify
@@ -43,7 +44,8 @@ _FINDING = ["account", "what", "where", "expected", "found", "done"]
 @click.pass_context
 def verify_command(ctx: click.Context, deadline_s: float, asked: str, names_s: float, form: str) -> None:
     """Have every node compare all it runs with what was meant, now, and say what it found and repaired; then say where
-    rows, what is published, edges' memory, media nodes and name servers disagree about an account.
+    rows, what is published, edges' memory, media nodes and name servers disagree about an account. Accounts on their way
+    to another cluster are named, and whether what is published for them is what their move says.
 
     Ends with 3 when something differed (it is repaired by then, unless the table says otherwise), 1 when a node
     did not answer. In json and tsv disagreements are rows of the one listing, without a revision.
@@ -61,6 +63,7 @@ def verify_command(ctx: click.Context, deadline_s: float, asked: str, names_s: f
         found = verify.now(connection, deadline_s=deadline_s)
         newest = store.newest(connection)
         findings = _agreement(connection, url, sample, names_s)
+        moving = mover.sentences(connection)
     nodes = [_node(state, newest) for state in found.states]
     if form == "text":
         rows(form, _NODE, nodes)
@@ -72,9 +75,12 @@ def verify_command(ctx: click.Context, deadline_s: float, asked: str, names_s: f
         empty = (None,) * len(_NODE)
         listed = [(*one, *(None,) * len(_FINDING)) for one in nodes]
         rows(form, columns, listed + [(*empty, *one) for one in findings])
+    for one in moving:
+        say(one.sentence)
     if found.silent:
         raise DialplaneError(f"no answer within {deadline_s:g} s from: {', '.join(found.silent)}")
     differs = any(state.drift or not state.holds(newest) for state in found.states)
+    differs = differs or any(one.differs for one in moving)
     ctx.exit(PENDING if differs or findings else 0)
 
 

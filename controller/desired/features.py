@@ -1,4 +1,4 @@
-"""Rows that few accounts have: conferences, parking lots, pages, services served elsewhere.
+"""Rows that few accounts have: conferences, parking lots, pages, services served elsewhere, moves.
 
 One statement per table.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 from controller.desired.decisions import step
-from controller.desired.model import Service
+from controller.desired.model import Beside, Service
 from controller.desired.rules import Conference, Page, ParkingLot
 
 
@@ -63,5 +63,14 @@ _TABLES: dict[str, tuple[str, Callable[..., Any]]] = {
       LEFT JOIN public.clusters o ON o.id = s.overflow_cluster_id
      WHERE s.account_id = ANY (%s) ORDER BY s.account_id, s.service""",
         Service,
+    ),
+    "beside": (
+        """
+    SELECT m.account_id, c.name, m.tied
+      FROM control.account_moves m
+      JOIN public.clusters c ON c.id = CASE WHEN m.at_target THEN m.source_id ELSE m.target_id END
+     WHERE m.account_id = ANY (%s) AND m.step NOT IN ('done', 'rolled_back')
+       AND CASE WHEN m.at_target THEN m.holds_source ELSE m.holds_target END""",
+        Beside,
     ),
 }

@@ -29,6 +29,7 @@ from controller.desired.rules import (
 
 __all__ = [
     "Account",
+    "Beside",
     "CallerList",
     "Conference",
     "Device",
@@ -175,9 +176,19 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A cluster that holds an account beside its own, as long as it moves. `tied`: devices in a call there, and what
+    meets there (conferences, parked calls), are still led to it."""
+
+    cluster: str
+    tied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One account with all of its rows. `time_zone` is that of its country unless it has its own. `lamps`: phones may
-    watch extensions. `device_group`: None, every edge serves its phones. `services`: exceptions only."""
+    watch extensions. `device_group`: None, every edge serves its phones. `services`: exceptions only. `beside`: while
+    it moves."""
 
     name: str
     display_name: str
@@ -212,12 +223,14 @@ class Account:
     device_group: str | None = None
     overload_announcement: bool = False
     services: tuple[Service, ...] = ()
+    beside: tuple[Beside, ...] = ()
 
     @property
     def held_by(self) -> tuple[str, ...]:
-        """Clusters whose media nodes hold the account: its own, then those of services that stand apart. (One that
-        takes over for a whole cluster holds what that one holds.)"""
+        """Clusters whose media nodes hold the account: its own, then those of services that stand apart, and where it
+        moves from or to. (One that takes over for a whole cluster holds what that one holds.)"""
         apart = {name for one in self.services for name in (one.cluster, one.overflow) if name}
+        apart |= {one.cluster for one in self.beside}
         return (self.cluster, *sorted(apart - {self.cluster}))
 
     @property

@@ -224,6 +224,12 @@ def _cluster(
         if fields(entries.edge("account", account) or "").get("sorry") == "1":
             why += "; a media node with room says so first"
         _refuse(step, "503 Overloaded", why)
+    was = fields(entries.edge("account", account) or "").get("was")
+    if was:
+        step(
+            f"account {account} moves from cluster {was}",
+            "who is in a call there, conferences and parked calls there are still led there",
+        )
     drawn = "by weight, but the node where the device talks already goes first" if by_device else "by weight"
     found = nodes.choice(entries, place.cluster, place.over)
     for cluster in filter(None, (place.cluster, place.over)):

@@ -22,6 +22,12 @@ LOCK_TIMEOUT_S = 10
 _OPERATIONAL = sorted({name for (_, name), table in TABLES.items() if table.state is State.OPERATIONAL})
 
 
+_MOVE_CURSOR = """
+    INSERT INTO control.change_cursor (state, position, snapshot)
+    VALUES ('configuration', %s, %s::pg_snapshot)
+    ON CONFLICT (state) DO UPDATE SET position = excluded.position, snapshot = excluded.snapshot"""
+
+
 class Revision(NamedTuple):
     """One line of the history."""
 
@@ -127,16 +133,23 @@ def publish(
         )  # fmt: skip
         _write(connection, plan, staged, number)
         if plan.cursor is not None:
-            connection.execute(
-                """
-                INSERT INTO control.change_cursor (state, position, snapshot)
-                VALUES ('configuration', %s, %s::pg_snapshot)
-                ON CONFLICT (state) DO UPDATE SET position = excluded.position, snapshot = excluded.snapshot""",
-                plan.cursor,
-            )
+            connection.execute(_MOVE_CURSOR, plan.cursor)
         _hold(connection, plan, number)
         connection.execute("SELECT pg_notify('dialplane_revision', %s)", (str(number),))
     return number
+
+
+def settle(connection: Connection[Any], plan: Plan) -> bool:
+    """Account for changed rows from which nothing follows (an empty plan), so that nobody looks at them again; whether
+    there were any. Commit is the caller's."""
+    row = connection.execute("SELECT EXISTS (SELECT FROM control.pending_changes)").fetchone()
+    if plan.cursor is None or not plan.empty or row is None or not row[0]:
+        return False
+    with connection.transaction():
+        connection.execute(PUBLISH_LOCK)
+        if base(connection) == plan.base:
+            connection.execute(_MOVE_CURSOR, plan.cursor)
+    return True
 
 
 def stage(connection: Connection[Any], staged: str, changes: Iterable[Change]) -> None:

@@ -150,7 +150,9 @@ _PERSON = {"language": "language_form", "caller_id": "e164_form"}
 # In the order rows are loaded: what is named comes before what names it.
 SHAPES: dict[str, Shape] = {
     "settings": Shape({"name": "setting_name", "value": "setting_value"}, ("name", "value"), "{name}"),
-    "clusters": Shape({"name": "slug_form", "overflow": "slug_form"}, ("name",), "{name}"),
+    "clusters": Shape(
+        {"name": "slug_form", "overflow": "slug_form", "voicemail_store": "slug_form"}, ("name",), "{name}"
+    ),
     "device_groups": Shape({"name": "slug_form"}, ("name",), "{name}"),
     "nodes": Shape(
         {

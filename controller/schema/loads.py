@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import Connection, sql
-
-from controller.tiers.balance import Move
+from psycopg import Connection
 
 # A call counts in the hour it began in; so long a call as to reach into the next is rare.
 _LOAD = """
@@ -55,21 +53,4 @@ def read(connection: Connection[Any], days: int) -> Loads:
         {name: load for _, name, load in measured},
         dict(assigned),
         {name: float(weight) for name, weight in capacity},
-    )
-
-
-def statement(connection: Connection[Any], moves: Sequence[Move]) -> str:
-    """SQL that writes these moves into the rows, each only if the account still is where it was."""
-    values = sql.SQL(",\n    ").join(
-        sql.SQL("({}, {}, {})").format(move.account, move.source, move.to) for move in moves
-    )
-    return (
-        sql.SQL(
-            "UPDATE accounts AS a SET cluster_id = new.id\n"
-            "  FROM (VALUES\n    {}\n  ) AS m (account, source, target)\n"
-            "  JOIN clusters AS old ON old.name = m.source JOIN clusters AS new ON new.name = m.target\n"
-            " WHERE a.name = m.account AND a.cluster_id = old.id;"
-        )
-        .format(values)
-        .as_string(connection)
     )

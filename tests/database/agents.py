@@ -7,7 +7,7 @@ from types import TracebackType
 
 import psycopg
 
-KINDS = {"edge1": "edge", "edge2": "edge", "media1": "media", "media2": "media"}
+KINDS = {f"edge{n}": "edge" for n in (1, 2)} | {f"media{n}": "media" for n in (1, 2, 3, 4)}
 _SAYS = """
     INSERT INTO control.node_state (node, kind, revision, heard_at, last_error, pending)
     SELECT %(node)s, %(kind)s, coalesce(max(id), 0), clock_timestamp(), %(error)s, %(pending)s FROM control.revisions

@@ -29,6 +29,9 @@ PURE_FILES = {f"queues/{name}.py" for name in ("engine", "waiting", "model", "st
     "dns/compare.py",
     "agreement/compare.py",
     "agreement/digests.py",
+    "moves/model.py",
+    "moves/decide.py",
+    "moves/say.py",
 }
 # A call waits for it: of the rooms, only what decides and what speaks AGI.
 AGI_ROOMS = {f"controller.{room}" for room in ("agi", "policy", "queues", "wire", "errors")}
@@ -39,6 +42,7 @@ PSYCOPG_FILES = {
     "render.py",
     "cli/doctor.py",
     "reconciler.py",
+    "mover.py",
     "cli/common.py",
     "cli/change.py",
     "wire/postgresql.py",
