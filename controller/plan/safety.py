@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -27,14 +28,30 @@ class Danger(NamedTuple):
 
 def precious(change: Change) -> Danger | None:
     """The danger that one change is by itself."""
-    if change.new is not None:
-        return None
     address = change.address
+    if change.new is not None:
+        return _at_once(change) if address.table == "account" and change.old is not None else None
     if address.table in _PRECIOUS:
         return Danger(address.table, f"{address.key}: {_PRECIOUS[address.table]}")
     if address.table == "dialplan" and address.key.startswith("emergency"):
         return Danger("dialplan", f"{address.key}: an emergency route is gone")
     return None
+
+
+def _at_once(change: Change) -> Danger | None:
+    """An account that goes to another cluster while its entries leave the old one, where calls need them."""
+    before, after = (
+        dict(re.findall(r"(?:^|;)(cluster|was)=([^;]+)", value or "")) for value in (change.old, change.new)
+    )
+    old, new = before.get("cluster"), after.get("cluster")
+    if old == new or after.get("was") == old:
+        return None
+    account = change.address.key
+    return Danger(
+        "account",
+        f"{account}: goes from cluster {old} to {new} at once, calls that are up there lose what they need; "
+        f"dialplane account move {account} --to {new} goes step by step",
+    )
 
 
 def mass(

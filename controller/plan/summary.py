@@ -11,12 +11,14 @@ from controller.plan.safety import Danger, precious
 
 # Of a plan whose changes are staged, so many are kept for showing.
 KEPT = 2_000
+# Of changes that are each a danger, so many are named.
+DANGERS = 20
 
 
 @dataclass(slots=True)
 class Summary:
-    """Counts per (kind, table, verb), the (kind, scope) of nodes that hold any of it, the sum of digests, dangers that
-    one change alone is, and the changes themselves: all of them, or the first `limit`."""
+    """Counts per (kind, table, verb), the (kind, scope) of nodes that hold any of it, the sum of digests, the first
+    dangers that one change alone is, and the changes themselves: all of them, or the first `limit`."""
 
     limit: int | None = None
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -31,7 +33,7 @@ class Summary:
             self.counts[change.address.kind, change.address.table, change.verb] += 1
             self.scopes.add((change.address.kind, change.address.scope))
             self.digest_sum += change_digest(change)
-            if danger := precious(change):
+            if len(self.precious) < DANGERS and (danger := precious(change)):
                 self.precious.append(danger)
             if self.limit is None or len(self.kept) < self.limit:
                 self.kept.append(change)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.compiler import edge
-from controller.desired.model import Account, Extension, Group, GroupMember, Number, Service
+from controller.desired.model import Account, Beside, Extension, Group, GroupMember, Number, Service
 from tests.unit.samples import ACME, BUSY, CARRIER, HANGUP, MD5, SHA256, SYSTEM, device
 
 
@@ -49,6 +49,16 @@ def test_a_device_shares_the_numbers_of_groups_it_joins_by_registering() -> None
 
 def test_a_limit_of_nothing_is_a_limit() -> None:
     assert held(replace(ACME, call_limit=0))["account", "acme"].endswith("limit=0;ext=3")
+
+
+def test_an_account_that_moves() -> None:
+    """Both clusters hold it; edges lead to the other one what is still up there."""
+    adding = replace(ACME, beside=(Beside("c2", False),))
+    assert held(adding) == held(ACME)
+    assert adding.held_by == ("c1", "c2")
+    tied = replace(ACME, cluster="c2", beside=(Beside("c1", True),))
+    assert held(tied)["account", "acme"] == "cluster=c2;status=active;country=DE;limit=20;ext=3;was=c1"
+    assert tied.held_by == ("c2", "c1")
 
 
 def test_a_service_that_stands_apart() -> None:

@@ -70,6 +70,30 @@ def test_two_rows_at_one_place_are_both_named() -> None:
         difference.index([Entry(where, "acme", "acme"), Entry(where, "globex", "globex")])
 
 
+HERE = "cluster=c1;status=active"
+
+
+@pytest.mark.parametrize(
+    ("new", "danger"),
+    [
+        ("cluster=c2;status=active", True),
+        ("cluster=c2;status=active;was=c1", False),  # a step of a move
+        ("cluster=c1;status=active;was=c2", False),
+        ("cluster=c1;status=suspended", False),
+    ],
+)
+def test_an_account_that_goes_to_another_cluster_at_once_is_a_danger(new: str, danger: bool) -> None:
+    found = safety.precious(change("account", "acme", HERE, new))
+    assert (found is not None) == danger
+    assert found is None or "dialplane account move acme --to c2 goes step by step" in found.sentence
+    assert safety.precious(change("account", "acme", None, new)) is None
+
+
+def test_of_many_dangers_the_first_are_named() -> None:
+    moved = [change("account", f"a{n}", HERE, HERE.replace("c1", "c2")) for n in range(100)]
+    assert len(planned(*moved).summary.precious) == 20
+
+
 def test_a_big_share_of_deletes_is_a_danger_with_number_and_limit() -> None:
     (danger,) = safety.mass({("edge", "number"): 30}, {("edge", "number"): 100})
     assert danger.sentence == "deletes 30 of 100 edge number entries (30 %); the limit is 10 %"
