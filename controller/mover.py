@@ -89,7 +89,10 @@ _ASKED = """
 _NODES = """
     SELECT n.name FROM public.nodes n JOIN public.clusters c ON c.id = n.cluster_id
      WHERE c.name = %s AND n.kind = 'media' AND n.state = 'enabled' ORDER BY n.name"""
-_HOLDERS = "SELECT name FROM public.nodes WHERE %s = ANY (string_to_array(control.node_group(name), '+'))"
+# Nodes that hold what the one cluster holds, and not what the other does.
+_HOLDERS = """
+    SELECT n.name FROM public.nodes n CROSS JOIN LATERAL string_to_array(control.node_group(n.name), '+') AS g
+     WHERE %s = ANY (g) AND %s <> ALL (g)"""
 
 
 def _wanted(
@@ -125,7 +128,7 @@ def _wanted(
         notes.append(f"stays where it is: {', '.join(apart)} (table account_services)")
     if pending:
         notes.append("its rows changed and are not applied: it waits for that (dialplane plan)")
-    holders = [name for (name,) in connection.execute(_HOLDERS, (source,))]
+    holders = [name for (name,) in connection.execute(_HOLDERS, (source, target))]
     calls = store.calls(connection, account, holders)
     return say.Wanted(account, source, target, nodes, entries, calls, why, tuple(notes))
 

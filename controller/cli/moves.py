@@ -168,6 +168,7 @@ def _follow(
             say("no controller is heard of: nothing goes on until one runs, or somebody follows the move")
         return
     told: dict[str, tuple[str, str]] = {}
+    whole = ""
     while True:
         if not mover.walked(connection):
             mover.look(connection, number)
@@ -183,6 +184,10 @@ def _follow(
                 say(f"  {words.progress(one, now[1], back=batch.back)}")
         if batch.state != "running":
             break
+        # Who waits for the canary; how many calls it had by now is no news.
+        if batch.why and batch.why.partition(":")[0] != whole:
+            whole = batch.why.partition(":")[0]
+            say(f"  {batch.why}")
         if ends is not None and clock.monotonic() >= ends:
             raise PartlyApplied(
                 f"move {number} is not done after {wait_s:g} s; it goes on: dialplane account moves show {number}"

@@ -11,7 +11,7 @@ A batch that goes back walks the same steps towards the source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -210,12 +210,14 @@ def _edges(facts: Facts) -> list[Node]:
 
 
 def _losing(move: Move, facts: Facts, other: str) -> list[Node]:
-    """Media nodes that hold the account only as long as that cluster does."""
-    stay = {move.at, *facts.apart.get(move.account, ())} - {other}
+    return losing(move, facts.nodes, facts.apart.get(move.account, frozenset()), other)
+
+
+def losing(move: Move, nodes: Iterable[Node], apart: frozenset[str], other: str) -> list[Node]:
+    """Media nodes that hold the account only as long as that cluster does. (`apart`: see `Facts`.)"""
+    stay = {move.at, *apart} - {other}
     return [
-        one
-        for one in facts.nodes
-        if one.kind == "media" and other in one.groups and not stay & set(one.groups)
+        one for one in nodes if one.kind == "media" and other in one.groups and not stay & set(one.groups)
     ]
 
 

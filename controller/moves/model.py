@@ -132,8 +132,11 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is so now. `calls`: account -> calls up on the cluster it leaves, for those that drain; `apart`: account ->
-    clusters that hold it for other reasons (services); `names_s`: how long old answers of name servers live."""
+    """What is so now.
+
+    `calls`: account -> calls up on nodes that will not hold it, of those that drain. `apart`: account -> clusters that
+    hold it for other reasons (services). `names_s`: how long old answers of name servers live.
+    """
 
     now: datetime
     nodes: tuple[Node, ...]

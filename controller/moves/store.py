@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from controller.moves import model
+from controller.moves.decide import losing
 from controller.moves.model import Batch, Facts, Move, Node, Step
 from controller.moves.say import Wanted
 from controller.revision import wait
@@ -188,7 +189,15 @@ def facts(connection: Connection[Any], one: Batch) -> Facts:
     ):
         apart.setdefault(account, set()).add(cluster)
     leaving = [
-        (move.account, [node.name for node in nodes if move.other(back=one.back) in node.groups])
+        (
+            move.account,
+            [
+                node.name
+                for node in losing(
+                    move, nodes, frozenset(apart.get(move.account, ())), move.other(back=one.back)
+                )
+            ],
+        )
         for move in one.moves
         if move.step in (Step.DRAINING, Step.REMOVING)
     ]
