@@ -162,11 +162,26 @@ def _follow(
     connection: Connection[Any], number: int, wait_s: float | None, form: str, *, goal: str = "done"
 ) -> None:
     """A progress line for each account and step, until the batch is over or stands; walks while no controller does."""
-    ends = None if wait_s is None else clock.monotonic() + wait_s
     if wait_s == 0:
         if not mover.walked(connection):
             say("no controller is heard of: nothing goes on until one runs, or somebody follows the move")
         return
+    try:
+        batch = _watched(connection, number, wait_s)
+    except KeyboardInterrupt:
+        say(
+            f"move {number} goes on where a controller runs; dialplane account moves resume {number} follows it"
+        )
+        raise
+    ended = f"move {number} is {batch.state.replace('_', ' ')}" + (f": {batch.why}" if batch.why else "")
+    if batch.state != goal:
+        raise PartlyApplied(f"{ended}; dialplane account moves show {number}")
+    (click.echo if form == "text" else say)(ended)
+
+
+def _watched(connection: Connection[Any], number: int, wait_s: float | None) -> Batch:
+    """The batch as it is when it no longer runs. PartlyApplied: not within `wait_s`."""
+    ends = None if wait_s is None else clock.monotonic() + wait_s
     told: dict[str, tuple[str, str]] = {}
     whole = ""
     while True:
@@ -183,7 +198,7 @@ def _follow(
                 told[one.account] = now
                 say(f"  {words.progress(one, now[1], back=batch.back)}")
         if batch.state != "running":
-            break
+            return batch
         # Who waits for the canary; how many calls it had by now is no news.
         if batch.why and batch.why.partition(":")[0] != whole:
             whole = batch.why.partition(":")[0]
@@ -193,10 +208,6 @@ def _follow(
                 f"move {number} is not done after {wait_s:g} s; it goes on: dialplane account moves show {number}"
             )
         clock.sleep(POLL_S)
-    ended = f"move {number} is {batch.state.replace('_', ' ')}" + (f": {batch.why}" if batch.why else "")
-    if batch.state != goal:
-        raise PartlyApplied(f"{ended}; dialplane account moves show {number}")
-    (click.echo if form == "text" else say)(ended)
 
 
 @click.group("moves", cls=Group)

@@ -178,6 +178,9 @@ def test_a_call_that_is_up_keeps_its_cluster_until_it_is_over(url: str, run: Run
         CliRunner().invoke(main, ["--database", url, "route", "explain", "desk1@acme.example", "102"]).stdout
     )
     assert "account acme moves from cluster c1" in explained
+    # Rows and what is published agree all the way.
+    everything = CliRunner().invoke(main, ["--database", url, "plan", "--all"])
+    assert everything.exit_code == 0, everything.output
     sql(url, OVER)
     assert run("moves", "resume", "1").exit_code == 0
     assert wholly(url, "c2")
