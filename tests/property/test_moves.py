@@ -74,7 +74,7 @@ class World:
         self.silent[node] = self.clock + self.chance.randint(2, 40)
 
     def call(self) -> None:
-        """A call by any edge, as that edge knows."""
+        """A call by any edge, as that edge knows: where its device talks, or its callers meet, on the cluster it left."""
         account, device = self.chance.choice(ACCOUNTS), self.chance.randint(1, 3)
         edge = self.chance.choice(EDGES)
         known = self.history[self.live[edge]][account]
@@ -83,10 +83,11 @@ class World:
             for one in self.calls
             if (one.account, one.device) == (account, device) and known.was in GROUPS[one.node]
         ]
+        meets = known.was if known.was and self.chance.random() < 0.2 else known.at
         nodes = there or [
             node
             for node, groups in GROUPS.items()
-            if known.at in groups and (node not in self.silent or self.holds(node, account))
+            if meets in groups and (node not in self.silent or self.holds(node, account))
         ]
         node = self.chance.choice(nodes)
         assert self.holds(node, account), f"{edge} sent a call of {account} to {node}: {self.batch}"
