@@ -74,7 +74,7 @@ class World:
         self.silent[node] = self.clock + self.chance.randint(2, 40)
 
     def call(self) -> None:
-        """A call by any edge, as that edge knows: where its device talks, or its callers meet, on the cluster it left."""
+        """A call by any edge, as that edge knows: on the cluster it left, where its device talks or callers meet."""
         account, device = self.chance.choice(ACCOUNTS), self.chance.randint(1, 3)
         edge = self.chance.choice(EDGES)
         known = self.history[self.live[edge]][account]
