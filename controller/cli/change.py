@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from controller import mover, pipeline
+from controller import pipeline
 from controller.cli.common import PENDING, database, document, format_option, rows, say, stderr, who
 from controller.errors import InputError, NotVerified, PartlyApplied, StalePlan, UnsafePlan
 from controller.plan import Plan, show

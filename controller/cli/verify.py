@@ -44,8 +44,8 @@ _FINDING = ["account", "what", "where", "expected", "found", "done"]
 @click.pass_context
 def verify_command(ctx: click.Context, deadline_s: float, asked: str, names_s: float, form: str) -> None:
     """Have every node compare all it runs with what was meant, now, and say what it found and repaired; then say where
-    rows, what is published, edges' memory, media nodes and name servers disagree about an account. Accounts on their way
-    to another cluster are named, and whether what is published for them is what their move says.
+    rows, what is published, edges' memory, media nodes and name servers disagree about an account. Accounts on their
+    way to another cluster are named, and whether what is published for them is what their move says.
 
     Ends with 3 when something differed (it is repaired by then, unless the table says otherwise), 1 when a node
     did not answer. In json and tsv disagreements are rows of the one listing, without a revision.
