@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from testcontainers.compose import DockerCompose
@@ -38,9 +39,43 @@ def began(company: None) -> str:
     return stack.now()
 
 
+_DEVICES = """
+INSERT INTO devices (account_id, domain_id, user_id, name, ha1_md5, ha1_sha256)
+    SELECT d.account_id, d.id, u.id, 'l' || n, md5(h), encode(sha256(h::bytea), 'hex')
+    FROM domains d JOIN users u ON u.account_id = d.account_id AND u.name = 'one', generate_series(0, 39) n,
+        concat('l', n, ':spread.example:load-phone-', n) h
+    WHERE d.name = 'spread.example'
+"""
+_SECOND = ("media3", "media4")
+
+
+@pytest.fixture(scope="session")
+def second_cluster(company: None) -> Iterator[None]:
+    """Cluster c2 of two media nodes, account `spread` on both clusters, live; taken away when all tests are over."""
+    text = Path(__file__).with_name("two_clusters.yaml").read_text()
+    assert stack.execute("ops", "sh", "-c", "cat > /tmp/two.yaml", stdin=text).exit == 0
+    try:
+        stack.dialplane("import", "/tmp/two.yaml")
+        stack.sql(_DEVICES)
+        stack.compose("up", "--detach", "--wait", *_SECOND)
+        heard = "SELECT count(*) FROM control.node_state WHERE heard_at > clock_timestamp() - interval '2 s'"
+        stack.until(lambda: stack.sql(heard) == "6", "all agents are heard of", 30)
+        stack.dialplane("apply", "--yes", "--reason", "a second cluster")
+        stack.until(lambda: stack.dialplane("verify", expect=None).exit == 0, "all is in sync", 40, 1)
+        yield
+    finally:
+        stack.sql(
+            "DELETE FROM accounts WHERE name = 'spread'; UPDATE clusters SET overflow_cluster_id = NULL; "
+            "DELETE FROM nodes WHERE name IN ('media3', 'media4'); DELETE FROM clusters WHERE name = 'c2'"
+        )
+        stack.dialplane("apply", "--yes", "--allow-unsafe", "the second cluster goes", "--reason", "tests")
+        stack.compose("rm", "--stop", "--force", "--volumes", *_SECOND)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The records of all other tests are looked at last."""
-    items.sort(key=lambda item: item.path.name == "test_records.py")
+    """Tests of two clusters after those of one; the records of all others are looked at last."""
+    last = ("test_two_clusters.py", "test_two_clusters_moves.py", "test_records.py")
+    items.sort(key=lambda item: last.index(item.path.name) if item.path.name in last else -1)
 
 
 @pytest.fixture

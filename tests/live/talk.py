@@ -8,7 +8,7 @@ from tests.live import stack
 from tests.live.phones import Leg, Message, Phone, Running
 
 A_SECOND = 35  # of the 50 frames of a second: what must arrive at least
-NODES = {"10.213.0.21": "media1", "10.213.0.22": "media2"}
+NODES = {"10.213.0.21": "media1", "10.213.0.22": "media2", "10.213.0.23": "media3", "10.213.0.24": "media4"}
 
 
 def went_well(*legs: Leg) -> None:
