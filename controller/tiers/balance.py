@@ -226,10 +226,16 @@ class _Floor:
 def _batches(
     moves: list[tuple[str, str, str]], floor: _Floor, limits: Limits
 ) -> tuple[tuple[Move, ...], ...]:
-    """Canaries are the smallest; then the rest as they were found, which is the fullest cluster first."""
+    """Canaries are the smallest; then the rest as they were found, which is the fullest cluster first.
+
+    A cluster that gives some away and gets others has room only in the order found:
+    no canary goes there if another can.
+    """
     for account, source, to in moves:
         floor.move(account, to, source)
-    canaries = sorted(moves, key=lambda move: (floor.of[move[0]], move[0]))[: limits.canary]
+    givers = {source for _, source, _ in moves}
+    small = sorted(moves, key=lambda move: (floor.of[move[0]], move[0]))
+    canaries = ([move for move in small if move[2] not in givers] or moves)[: limits.canary]
     rest = [move for move in moves if move not in canaries]
     batches = []
     for batch in (*_cut(canaries, floor, limits), *_cut(rest, floor, limits)):
