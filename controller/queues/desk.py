@@ -32,7 +32,7 @@ _HEARTBEAT_S = 4.0
 TOLD_S = 2.0
 _BACKOFF_S = (0.5, 5.0)
 # How often it is looked whether a queue is published anew; at most for so much of the time, however many accounts wait.
-_WATCH_S, _WATCH_PART = 0.05, 0.05
+_WATCH_S, _WATCH_PART = 0.02, 0.05
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -41,7 +41,17 @@ tell_those_beside() { # HOW MANY
     tell "$name" "$seconds" "$status"
   done <"$LANE/told"
 }
-suite() { .venv/bin/pytest -q --durations=5 "$@"; }
+# Tests on running servers. Other work on the machine can make one late: what failed is run once more, alone, and that is
+# said at the end (AGAIN); what fails twice has failed.
+suite() { # PYTEST-ARGUMENT...
+  local cache status=0
+  cache=.stack/cache/$(tr -c 'a-z_\n' . <<<"$*")
+  .venv/bin/pytest -q --durations=5 -o cache_dir="$cache" "$@" || status=$?
+  ((status == 1)) || return "$status"
+  echo "--- what failed, once more"
+  .venv/bin/pytest -q -rA -o cache_dir="$cache" --last-failed --last-failed-no-failures none --maxfail 1 "${@: -1}" || return
+  echo "${@: -1}" >>.stack/again
+}
 # A second demonstration has a minute (the images are there), and all calls of its stories have to succeed.
 demo() { timeout 60 make --no-print-directory demo; }
 # `make down`, and nothing of ours is left.
@@ -58,6 +68,7 @@ down() {
 # Tests of a media node mostly wait for telephones: three nodes, each in its own network, are done in a third of the time.
 by_three() { suite -n 3 --dist loadfile "$@"; }
 
+rm -rf .stack/again .stack/cache
 part "check" make --no-print-directory check
 if part "stack" make --no-print-directory stack; then
   rm -rf "$LANE" && mkdir "$LANE"
@@ -76,9 +87,11 @@ if part "stack" make --no-print-directory stack; then
   part "live: the whole stack" suite tests/live
   part "demo" demo
 fi
+AGAIN=$(cat .stack/again 2>/dev/null)
 [ -z "$MADE_HERE" ] || part "down" down
 
 printf '\n=== %s\n' "${TOLD[@]}" "all parts: $SECONDS s"
+[ -z "$AGAIN" ] || printf '=== failed at first and passed alone, see above: %s\n' "$AGAIN"
 if ((${#FAILED[@]})); then
   printf '=== failed: %s\n' "${FAILED[*]}"
   exit 1
