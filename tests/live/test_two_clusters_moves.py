@@ -110,7 +110,8 @@ def turned_at(move: int, back: bool) -> str:
 
 def test_a_move_there_and_back_under_calls_loses_none(mover: None, phones: Phones) -> None:
     phones.registered(CALLEE, LONG)
-    before = stack.until(registrations, "the edges told of the phones")
+    stack.until(lambda: len(registrations()) == 2, "the edges told of both phones")
+    before = registrations()
     began = stack.now()
     seconds = 150
     with ThreadPoolExecutor(1) as pool:

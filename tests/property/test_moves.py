@@ -63,7 +63,8 @@ class World:
                 assert self.holds(call.node, call.account), (call, self.batch)
 
     def settle(self) -> None:
-        """Every server takes all there is."""
+        """Every server takes all there is; none is cut off any more."""
+        self.silent.clear()
         for node in GROUPS:
             while self.live[node] + 1 < len(self.history):
                 self.take(node)
