@@ -208,6 +208,7 @@ def test_a_cluster_without_a_node_that_takes_calls_is_one_finding(rows: psycopg.
     assert one.found == "media1: draining; media2: draining"
 
 
+@pytest.mark.thorough
 def test_a_name_server_that_is_down_is_one_finding(rows: psycopg.Connection) -> None:
     assert names.look(rows, None, (), limit_s=5) == ([], []), "no row names one"
     rows.execute(

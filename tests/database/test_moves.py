@@ -29,6 +29,8 @@ from tests.database.moving import (  # noqa: F401 - fixtures
     wholly,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 def test_an_account_moves_step_by_step_and_nothing_else_changes(url: str, run: Run, agents: None) -> None:
     before, told = held(url)["c1"], edge(url)

@@ -37,6 +37,8 @@ from tests.database.moving import (  # noqa: F401 - fixtures
     wholly,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 def test_nothing_points_to_nodes_that_have_it_not_read_back(url: str, run: Run) -> None:
     with Agents(url, *NODES[:-1], media4="full disk"):

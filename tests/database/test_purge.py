@@ -16,6 +16,8 @@ from controller.dns import purge
 from controller.errors import NodeUnreachable
 from controller.wire import pdns
 
+pytestmark = pytest.mark.thorough
+
 
 class Control:
     """A control socket of PowerDNS that notes what it is told."""

@@ -93,6 +93,7 @@ def test_a_node_that_was_long_away_costs_no_wait(run: Run, url: str) -> None:
 
 
 @pytest.mark.usefixtures("changed")
+@pytest.mark.thorough
 def test_a_node_that_fell_silent_just_now_is_waited_for(run: Run, url: str) -> None:
     """Its agent restarts, as at an upgrade."""
     silent(url, "media2", 5)
