@@ -248,7 +248,7 @@ def test_a_node_takes_calls_when_it_is_enabled_and_heard_of(company: psycopg.Con
     company.execute("UPDATE nodes SET state = 'enabled'")
     company.execute("UPDATE nodes SET state = 'draining' WHERE name = 'm1'")
     company.execute("UPDATE nodes SET state = 'disabled' WHERE name = 'm2'")
-    for node, seconds in (("m1", 0), ("m3", 0), ("m4", 1.5), ("m5", 3.5), ("m6", 7200)):
+    for node, seconds in (("m1", 0), ("m3", 0), ("m4", 0.2), ("m5", 3.5), ("m6", 7200)):
         company.execute(
             "INSERT INTO control.node_state (node, kind, heard_at) "
             "VALUES (%s, 'media', clock_timestamp() - make_interval(secs => %s))",
