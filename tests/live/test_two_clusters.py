@@ -188,6 +188,7 @@ def test_what_each_loss_costs() -> None:
                     up_again(start)
                 time.sleep(1.6)  # longer than a call
     loads = {"by edge1": by_first.calls(), "by edge2": by_second.calls()}
+    died = []
     for name, calls in loads.items():
         print(f"\n{name}: {len(calls)} calls, {sum(call.lost for call in calls)} lost")
         table = Faults(faults.all)
@@ -205,6 +206,7 @@ def test_what_each_loss_costs() -> None:
             assert fault.longest_s < (4 if fault.what.startswith("media") else 1.5), fault
             if fault.what != "media1 killed":
                 assert fault.lost_up == 0, fault
-        assert 0 < table.all[0].lost_up < table.all[0].established, (
-            "a dead node takes its own calls and no other"
-        )
+        died.append(table.all[0])
+    # By both edges together: of seven calls all may be on one node.
+    lost, up = sum(one.lost_up for one in died), sum(one.established for one in died)
+    assert 0 < lost < up, "a dead node takes its own calls and no other"
