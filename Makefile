@@ -11,7 +11,7 @@ help: ## this list
 venv: ## the Python environment .venv, with the development tools
 	@$(PREPARE) venv
 
-# DIALPLANE_EXAMPLES=everything (`make test` sets it): those that take seconds too, and more examples of each property.
+# DIALPLANE_EXAMPLES=everything, as in `newest`: those that take seconds too, and more examples of each property.
 check: venv ## format, lint, types, and the tests that need no server (under a minute)
 	$(BIN)/ruff format --check --quiet controller tests
 	$(BIN)/ruff check --quiet controller tests
