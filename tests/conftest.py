@@ -1,8 +1,8 @@
 """What holds for all tests.
 
 A skipped test prints its reason; where everything must run (DIALPLANE_NO_SKIPS, as `make test` sets it) it fails.
-Property tests try 25 examples in `make check` and 100 in `make newest`, where tests marked `thorough` run too; `make test`
-does both. None has a deadline: a machine that does other things too is no defect.
+Property tests try 25 examples in `make check` and 100 in `make newest`, where tests marked `thorough` run too;
+`make test` does both. None has a deadline: a machine that does other things too is no defect.
 """
 
 from __future__ import annotations
