@@ -75,11 +75,12 @@ if part "stack" make --no-print-directory stack; then
   rm -rf "$LANE" && mkdir "$LANE"
   beside "edge" suite tests/edge &
   {
-    beside "check under the newest Python" make --no-print-directory newest
     beside "contract: Kamailio and Asterisk" suite tests/contract
     beside "contract: calls" suite tests/contract_ami
     beside "contract: decisions" suite tests/contract_agi
     beside "names" suite tests/names
+    # Last: it keeps processors busy, and by then most of the edge's tests are over.
+    beside "check under the newest Python" make --no-print-directory newest
   } &
   part "media node" by_three tests/media
   tell_those_beside 6
