@@ -11,4 +11,5 @@ if [ ! -e "$TLS/edge.crt" ]; then
   chgrp kamailio "$TLS"/edge.* && chmod 640 "$TLS/edge.key"
 fi
 node kamailio "kamailio -DD -E -m ${KAMAILIO_SHM_MB:-256} -M ${KAMAILIO_PKG_MB:-16} -w /run/dialplane -f /etc/kamailio/kamailio.cfg" \
-  edge --address "$ADDRESS" --set "node=$DIALPLANE_NODE" --set "peers=${PEERS:-null}" --set log_stderror=true --set tls=true
+  edge --address "$ADDRESS" --set "node=$DIALPLANE_NODE" --set "peers=${PEERS:-null}" --set log_stderror=true --set tls=true \
+  --set "device_group=${DEVICE_GROUP:-null}" --set "device_zone=${DEVICE_ZONE:-phones.dialplane.internal}"

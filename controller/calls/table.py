@@ -111,6 +111,8 @@ def _seen(channel: Channel, event: Event, prefix: str) -> Channel:
         "caller": event.get(f"{prefix}CallerIDNum", ""),
         "connected": event.get(f"{prefix}ConnectedLineNum", ""),
         "exten": event.get(f"{prefix}Exten", ""),
+        # The dialplan sets it with DP_ACCOUNT, of which only the many events of class `dialplan` tell.
+        "account": event.get(f"{prefix}AccountCode", ""),
     }
     # Status states variables as Variable, events as ChanVariable (if manager.conf lists them in channelvars).
     told = event.get(f"{prefix}ChanVariable", "") + "\n" + event.get(f"{prefix}Variable", "")

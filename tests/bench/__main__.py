@@ -36,7 +36,7 @@ def main(names: Sequence[str], accounts: Sequence[int], output: Path) -> None:
     failed: list[str] = []
     chosen = names or tuple(REGISTRY)
     with Lab(chosen) as lab:
-        for name in chosen:
+        for place, name in enumerate(chosen, 1):
             say(f"== {name}")
             try:
                 lab.build()
@@ -46,6 +46,7 @@ def main(names: Sequence[str], accounts: Sequence[int], output: Path) -> None:
             except (Failed, psycopg.Error) as error:
                 failed.append(name)
                 say(f"{name} could not be measured: {error}")
+            lab.tidy(chosen[place:])
     write(figures, output)
     print(table(figures))
     print(f"{os.cpu_count()} processors; load average at the end {os.getloadavg()[0]:.1f}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tests.bench.figures import Figure
-from tests.bench.lab import Lab, say
-from tests.bench.signalling import BARE, EDGE, MEDIA, PHONE, Run, compare, signalling
+from tests.bench.lab import Failed, Lab, say
+from tests.bench.signalling import BARE, EDGE, MEDIA, PHONE, Run, Signalling, compare, signalling
 
 PAIRS = 5
 CALLS = 4_000
@@ -37,9 +37,21 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
         for number in range(PAIRS):
             # The order changes from pair to pair, so that a drift of the machine favours neither.
             for server, done in sorted(runs.items(), reverse=bool(number % 2)):
-                done.append(place.run(server, scenario, source, count=CALLS, transport=transport, port=port))
+                done.append(_run(place, server, scenario, source, transport=transport, port=port))
             say(
                 f"{scenario} {number + 1}/{PAIRS}: "
                 + ", ".join(f"{done[-1].per_s:.0f}/s" for done in runs.values())
             )
         yield from compare(f"invite_per_second.{scenario}", runs[EDGE], runs[BARE], "calls/s", words)
+
+
+def _run(place: Signalling, server: str, scenario: str, source: str, *, transport: str, port: int) -> Run:
+    """CALLS calls. Now and then the bare script leaves one unanswered for ever, and that run counts for nothing;
+    through our edge each call has to succeed."""
+    try:
+        return place.run(server, scenario, source, count=CALLS, transport=transport, port=port)
+    except Failed as error:
+        if server != BARE:
+            raise
+        say(f"once more: {error}")
+        return place.run(server, scenario, source, count=CALLS, transport=transport, port=port)

@@ -94,6 +94,15 @@ class Lab:
         made: T = self._shared[name]
         return made
 
+    def tidy(self, to_come: Collection[str]) -> None:
+        """Removes what no benchmark to come uses: an installation has its machine, and its memory, for itself."""
+        for name in [name for name, made in self._shared.items() if not _used(made, to_come)]:
+            del self._shared[name]
+        kept = {name for world in self._worlds.values() for name in world.containers.values()}
+        kept |= {name for made in self._shared.values() for name in getattr(made, "containers", ())}
+        for name in [name for name in reversed(self._made) if name not in kept]:
+            self.remove(name)
+
     # --- containers -------------------------------------------------------------------------------
 
     def build(self) -> None:
@@ -170,6 +179,11 @@ class Lab:
         if done.returncode:
             raise Failed(f"{' '.join(command)[:300]}: {(done.stderr or done.stdout)[-2000:]}")
         return done.stdout
+
+
+def _used(made: object, to_come: Collection[str]) -> bool:
+    """Whether a benchmark to come shares it. Attribute `users`: which do; without it, all."""
+    return not hasattr(made, "users") or not set(made.users).isdisjoint(to_come)
 
 
 def image(target: str) -> str:

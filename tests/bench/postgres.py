@@ -51,6 +51,11 @@ class Postgres:
                     raise Failed(f"PostgreSQL does not start: {lab.logs(self.name)}") from None
                 time.sleep(0.3)
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Those that are there for it."""
+        return (self.name,)
+
     def url(self, database: str, role: str) -> str:
         """For processes of this machine."""
         return f"postgresql:///{database}?host={self._sockets}&user={role}"

@@ -2,7 +2,7 @@
 
 From the return of COMMIT to the moment control.node_state says of the edge and both media nodes that they hold the
 change's revision: each agent reports a revision only after reading the change back from its server. One size after
-another: an installation has its machines for itself, so the servers of those that are done stand still.
+another: an installation has its machines for itself, so the servers of those that are done go.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
         runners.append(runner)
         yield from _figures(runner)
         if size != sizes[-1]:
-            world.stand_still()
+            world.end()
     if len(runners) > 1:
         first, last = runners[0], runners[-1]
         ratio = median(last.all_ms()) / median(first.all_ms())

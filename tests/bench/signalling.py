@@ -46,6 +46,8 @@ class Run(NamedTuple):
 class Signalling:
     """Both servers, running, with DEVICES credentials each."""
 
+    users = ("invite_per_second", "register_per_second")
+
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.folder = lab.folder / "sip"
@@ -71,6 +73,11 @@ class Signalling:
             self._ids[name] = container_id(self.lab, self.servers[name])
         for server in configurations:
             self._ready(server)
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Those that are there for it."""
+        return (self.sipp, *self.servers.values())
 
     def pair(self) -> str:
         """The first of two edges that know each other; started at the first call."""

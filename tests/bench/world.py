@@ -126,9 +126,11 @@ class World:
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")
 
-    def stand_still(self) -> None:
-        """Its servers, agents and controller take no more processor time."""
-        self.lab.command(["docker", "pause", *self.containers.values()])
+    def end(self) -> None:
+        """Its servers, agents and controller are needed no more."""
+        for name in self.containers.values():
+            self.lab.remove(name)
+        self.containers.clear()
 
     def node(self, node: str, network: str = "none") -> str:
         """Start a node's container: server and agent."""

@@ -57,6 +57,22 @@ async def test_calls_are_known_without_events_of_the_dialplan(asterisk: RealAste
     await ami.close()
 
 
+async def test_whose_calls_are_up_is_known_by_events_of_calls_alone(asterisk: RealAsterisk) -> None:
+    """The agent asks for no others, and asks for no list once a second."""
+    ami, table = Ami(asterisk.host, 5038, "dialplane", "contract", events="call,system"), CallTable()
+    ami.on("*", table.apply)
+    await ami.connect()
+    for _ in range(2):
+        await ami.action(
+            "Originate", LIVE | {"Channel": "Local/call@calls/n", "Exten": "echo", "Variable": []}
+        )
+    await until(lambda: table.accounts() == {"acme": 2})
+    for leg in list(table.channels.values()):
+        await ami.action("Hangup", {"Channel": leg.name})
+    await until(lambda: table.accounts() == {})
+    await ami.close()
+
+
 async def test_resync_finds_what_began_while_nobody_looked(
     ami: Ami, asterisk: RealAsterisk, tmp_path: Path
 ) -> None:

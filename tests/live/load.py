@@ -43,9 +43,12 @@ class Call:
 
 
 class Load:
-    """Calls of devices in turn, `rate` a second, to `to` by the edge `target`, each `talk_ms` long, until stopped."""
+    """Calls of devices in turn, `rate` a second, to `to` by the edge `target`, each `talk_ms` long, until stopped;
+    `most` at once."""
 
-    def __init__(self, phones: Sequence[Phone], *, to: str, target: str, rate: int, talk_ms: int) -> None:
+    def __init__(
+        self, phones: Sequence[Phone], *, to: str, target: str, rate: int, talk_ms: int, most: int = 500
+    ) -> None:
         port, [domain] = phones[0].port, {phone.domain for phone in phones}
         name = f"{_FOLDER}/load-{port}"
         self._log = f"{name}.log"
@@ -63,9 +66,9 @@ class Load:
             assert written.exit == 0, written
         self._process = subprocess.Popen(
             ["docker", "exec", stack.container("phones"), "sipp", "-sf", f"{name}.xml", "-inf", f"{name}.csv",
-             "-p", str(port), "-r", str(rate), "-l", "500", "-nostdin", "-recv_timeout", "20000", "-timeout", "300s",
-             "-trace_shortmsg", "-shortmessage_file", self._log, "-cid_str", f"%u-{time.time_ns()}@%s",
-             f"{target}:5060"],
+             "-p", str(port), "-r", str(rate), "-l", str(most), "-nostdin",
+             "-recv_timeout", "20000", "-timeout", "300s", "-trace_shortmsg",
+             "-shortmessage_file", self._log, "-cid_str", f"%u-{time.time_ns()}@%s", f"{target}:5060"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 

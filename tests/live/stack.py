@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.live import shells
+
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PROJECT = "dialplane"
@@ -39,17 +41,8 @@ def execute(
     service: str, *command: str, stdin: str | None = None, limit_s: float = 60, user: str = ""
 ) -> Done:
     """Runs a command inside a container. subprocess.TimeoutExpired when it takes longer than `limit_s`."""
-    who = ["--user", user] if user else []
-    done = subprocess.run(
-        ["docker", "exec", "-i", *who, container(service), *command],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-    )
-    return Done(" ".join(command), done.returncode, done.stdout, done.stderr)
+    done = shells.run(container(service), *command, stdin=stdin or "", limit_s=limit_s, user=user)
+    return Done(" ".join(command), *done)
 
 
 # Containers have no pkill. All are found before the first is signalled.

@@ -1,4 +1,4 @@
-"""Voicemail's message lamp (RFC 3842)."""
+"""Voicemail's message lamp (RFC 3842), by whichever edge a phone registered at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from tests.live.company import APP1, BOB, DESK1
 from tests.live.phones import Phones
 from tests.live.talk import went_well
+from tests.live.test_two_edges import OTHER
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,7 @@ def registered(phones: Phones) -> None:
 
 
 def test_a_message_lights_the_lamp_of_every_phone_of_its_owner(phones: Phones) -> None:
+    went_well(phones.register(APP1, target=OTHER))
     with phones.start("notified", DESK1) as desk, phones.start("notified", APP1) as app:
         with phones.start("call", BOB, to="*101", talk_ms=17000) as caller:
             caller.until_heard(None, 35).dtmf("#")  # enough of the greeting

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from tests.live import stack
-from tests.live.company import CARRIER
+from tests.live.company import CAROL, CARRIER, DESK1
 from tests.live.load import Faults, Load
 from tests.live.phones import EDGE, Phone, Phones
 from tests.live.talk import record, went_well
@@ -87,12 +87,46 @@ def with_a_call(phones: Phones) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def at_work(_: Phones) -> Iterator[None]:
+    """Its processors have other things to do than calls."""
+    burn = "for n in 1 2; do timeout 40 sh -c 'while :; do :; done' burn >/dev/null 2>&1 & done"
+    with row("load_limit_pct = 70", "load_limit_pct = NULL"):
+        assert stack.execute("media1", "sh", "-c", burn).exit == 0
+        try:
+            yield
+        finally:
+            stack.signal("media1", "KILL", "*do :; done burn*")
+
+
+@contextmanager
+def behind(_: Phones) -> Iterator[None]:
+    """It is heard of, and cannot write the file that a new edge changes."""
+    folder = "/etc/asterisk/dialplane.d"
+    mode = stack.execute("media1", "stat", "-c", "%a", folder).out.strip()
+    assert stack.execute("media1", "chmod", "a-w", folder).exit == 0
+    stack.sql(
+        "WITH g AS (INSERT INTO device_groups (name) VALUES ('g9') RETURNING id) "
+        "INSERT INTO nodes (name, kind, device_group_id, address) SELECT 'edge9', 'edge', id, '10.213.0.19' FROM g"
+    )
+    try:
+        partly = stack.dialplane("apply", "--yes", "--reason", "an edge more", "--wait", "2", expect=5)
+        assert "media1: failed: " in partly.err, partly
+        yield
+    finally:
+        stack.execute("media1", "chmod", mode, folder)
+        stack.sql("DELETE FROM nodes WHERE name = 'edge9'; DELETE FROM device_groups WHERE name = 'g9'")
+        stack.dialplane("apply", "--yes", "--reason", "an edge less", "--allow-unsafe", "tests", expect=None)
+
+
 CONDITIONS: dict[str, tuple[Callable[[Phones], AbstractContextManager[object]], str]] = {
     "draining": (lambda _: row("state = 'draining'", "state = 'enabled'"), "draining"),
     "disabled": (lambda _: row("state = 'disabled'", "state = 'enabled'"), "disabled"),
     "agent silent": (lambda _: stack.frozen("media1", AGENT), "not heard of"),
     "server silent": (lambda _: stack.frozen("media1", ASTERISK), "its server does not answer"),
+    "behind": (behind, "behind: at revision"),
     "full": (with_a_call, "full: 1 of 1 calls"),
+    "busy": (at_work, "busy: load over 70 %"),
 }
 
 
@@ -106,6 +140,42 @@ def test_a_node_that_is(phones: Phones, condition: str) -> None:
         told = stack.dialplane("route", "explain", "one@spread.example", ECHO).out
         assert re.search(rf"media1\b.*{why}", told), told
     stack.until(lambda: targets("c1") == FIRST, "media1 takes calls again", 20)
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Nobody takes over for c1, and each of its nodes has room for twenty calls."""
+    stack.sql(
+        "UPDATE clusters SET overflow_cluster_id = NULL; UPDATE nodes SET call_cap = 20 WHERE name ~ 'media[12]'"
+    )
+    stack.dialplane("apply", "--yes", "--reason", "nobody takes over")
+    yield
+    stack.sql(
+        "UPDATE nodes SET call_cap = NULL; "
+        "UPDATE clusters SET overflow_cluster_id = o.id FROM clusters AS o WHERE clusters.name = 'c1' AND o.name = 'c2'"
+    )
+    stack.dialplane("apply", "--yes", "--reason", "c2 takes over")
+
+
+def test_when_all_is_nearly_full_who_has_most_is_refused(alone: None, phones: Phones) -> None:
+    """At nine tenths of the room; another account has its calls, and who was refused is not when calls are over."""
+    shed = "SELECT string_agg(key, ' ' ORDER BY key) FROM control.entries WHERE tbl = 'shed'"
+    many = {"to": ECHO, "target": EDGE, "talk_ms": 20_000}
+    phones.registered(DESK1)
+    with phones.start("call", DESK1, to=ECHO, talk_ms=60_000, limit_s=80) as talk:
+        talk.until(200)
+        with Load(MANY[:20], rate=15, most=33, **many), Load(MANY[20:], rate=1, **many) as more:
+            stack.until(lambda: "c1/spread" in stack.sql(shed), "account spread is above its share", 20)
+            time.sleep(3)
+            went_well(phones.run("call", CAROL, to=ECHO, talk_ms=100))
+            told = stack.dialplane("route", "explain", "one@spread.example", ECHO).out
+            assert "overload" in told, told
+        calls = more.calls()
+        refused = [call for call in calls if call.status == 503]
+        print(f"{len(calls) - len(refused)} more answered, {len(refused)} refused")
+        assert len(refused) >= 2
+        assert not [call for call in calls[:2] if call.lost and call.status == 503], "there was room"
+        went_well(talk.hang_up().wait())
 
 
 def test_a_cluster_without_nodes_overflows_and_calls_return(phones: Phones) -> None:
