@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -160,7 +161,7 @@ def alone() -> Iterator[None]:
 def test_when_all_is_nearly_full_who_has_most_is_refused(alone: None, phones: Phones) -> None:
     """At nine tenths of the room; another account has its calls, and who was refused is not when calls are over."""
     shed = "SELECT string_agg(key, ' ' ORDER BY key) FROM control.entries WHERE tbl = 'shed'"
-    many = {"to": ECHO, "target": EDGE, "talk_ms": 20_000}
+    many: dict[str, Any] = {"to": ECHO, "target": EDGE, "talk_ms": 20_000}
     phones.registered(DESK1)
     with phones.start("call", DESK1, to=ECHO, talk_ms=60_000, limit_s=80) as talk:
         talk.until(200)
