@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.live import shells
+from tests import shells
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]

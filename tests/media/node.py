@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 from controller.compiler.media_local import Local, local_files
+from tests import shells
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "asterisk"
@@ -132,14 +133,13 @@ class MediaNode:
         raise RuntimeError(self.log())
 
     def cli(self, command: str) -> str:
-        done = subprocess.run(
-            ["docker", "exec", self.name, "asterisk", "-rx", command],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        return done.stdout
+        return shells.run(self.name, "asterisk", "-rx", command)[1]
 
     def sh(self, command: str) -> str:
-        return docker("exec", self.name, "sh", "-c", command)
+        status, out, err = shells.run(self.name, "sh", "-c", command)
+        if status:
+            raise RuntimeError(f"{command[:200]}: {out}{err}")
+        return out
 
     def log(self) -> str:
         done = subprocess.run(

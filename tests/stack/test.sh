@@ -69,9 +69,15 @@ down() {
 by_three() { suite -n 3 --dist loadfile "$@"; }
 
 rm -rf .stack/again .stack/cache
-# As a person runs it; all examples and what takes seconds come with the newest Python, beside the servers.
-part "check" env --unset DIALPLANE_EXAMPLES make --no-print-directory check
-if part "stack" make --no-print-directory stack; then
+part "Python environment" make --no-print-directory venv
+# As a person runs it, while images are made; all examples and what takes seconds come with the newest Python, beside
+# the servers.
+rm -rf "$LANE" && mkdir -p "$LANE"
+beside "check" env --unset DIALPLANE_EXAMPLES make --no-print-directory check &
+STARTED=
+part "stack" make --no-print-directory stack && STARTED=1
+tell_those_beside 1
+if [ "$STARTED" ]; then
   rm -rf "$LANE" && mkdir "$LANE"
   beside "edge" suite tests/edge &
   {
