@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import psycopg
@@ -56,20 +58,22 @@ def draft(
     against it.
     """
     problems: list[str] = []
-    wanted = [_wanted(connection, *one, messages, problems) for one in asked]
-    twice = {one for one, _, _ in asked if sum(one == other for other, _, _ in asked) > 1}
-    problems += [f"account {one}: named twice" for one in sorted(twice)]
+    # A device group may have thousands of accounts, and few clusters.
+    names = cache(lambda query, *of: tuple(name for (name,) in connection.execute(query, of)))
+    wanted = [_wanted(connection, *one, messages, names, problems) for one in asked]
+    often = Counter(account for account, _, _ in asked)
+    problems += [f"account {one}: named twice" for one in sorted(often) if often[one] > 1]
     if not wanted:
         problems.append("no account is named")
     if problems:
         raise BadRows(problems)
-    names = store.facts(connection, limits).names_s
+    names_s = store.facts(connection, limits).names_s
     whole = json.dumps([
         [(one.account, one.source, one.target, one.entries) for one in wanted],
         [limits.canary, limits.watch_s, limits.at_once, limits.failed_pct, limits.drain_s, limits.after_drain],
         messages,
     ])  # fmt: skip
-    return Draft(limits, tuple(wanted), names, hashlib.sha256(whole.encode()).hexdigest()[:6])
+    return Draft(limits, tuple(wanted), names_s, hashlib.sha256(whole.encode()).hexdigest()[:6])
 
 
 _ASKED = """
@@ -96,15 +100,21 @@ _HOLDERS = """
 
 
 def _wanted(
-    connection: Connection[Any], account: str, target: str, why: str, messages: str, problems: list[str]
+    connection: Connection[Any],
+    account: str,
+    target: str,
+    why: str,
+    messages: str,
+    names: Callable[..., tuple[str, ...]],
+    problems: list[str],
 ) -> say.Wanted:
-    """One account of a plan; what stands against it is added to `problems`."""
+    """One account of a plan; what stands against it is added to `problems`. `names` reads a query's names, once."""
     row = connection.execute(_ASKED, {"account": account, "target": target}).fetchone()
     if row is None:
         problems.append(f"there is no account {account} (table accounts)")
         return say.Wanted(account, "", target)
     _, source, known, moving, boxes, old_store, new_store, apart, entries, pending = row
-    nodes = tuple(name for (name,) in connection.execute(_NODES, (target,)))
+    nodes = names(_NODES, target)
     if not known:
         problems.append(f"there is no cluster {target} (table clusters)")
     elif moving is not None:
@@ -128,8 +138,7 @@ def _wanted(
         notes.append(f"stays where it is: {', '.join(apart)} (table account_services)")
     if pending:
         notes.append("its rows changed and are not applied: it waits for that (dialplane plan)")
-    holders = [name for (name,) in connection.execute(_HOLDERS, (source, target))]
-    calls = store.calls(connection, account, holders)
+    calls = store.calls(connection, account, names(_HOLDERS, source, target))
     return say.Wanted(account, source, target, nodes, entries, calls, why, tuple(notes))
 
 

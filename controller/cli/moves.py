@@ -67,6 +67,12 @@ _wait_option = click.option(
 @click.command("move")
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 @click.option("--to", metavar="CLUSTER", help="Cluster they move to.")
+@click.option(
+    "--device-group",
+    "group",
+    metavar="GROUP",
+    help="All accounts of that device group instead of named ones.",
+)
 @click.option("--proposed", "by_load", is_flag=True, help="Move what `account propose` proposes instead.")
 @proposed.options
 @_limits(defaults=True)
@@ -85,6 +91,7 @@ _wait_option = click.option(
 def move(
     accounts: tuple[str, ...],
     to: str | None,
+    group: str | None,
     by_load: bool,
     days: int,
     target: float,
@@ -111,15 +118,23 @@ def move(
     Examples:
       dialplane account move acme --to c2
       dialplane account move acme globex initech --to c2 --canary 1 --at-once 2 --yes
+      dialplane account move --device-group g2 --to c2 --reason "site 2 has a cluster now"
       dialplane account move --proposed --reason "rebalancing"
     """
-    if by_load == bool(accounts) or by_load == (to is not None):
-        raise InputError("name accounts and --to CLUSTER, or give --proposed alone")
+    if [bool(accounts), group is not None, by_load].count(True) != 1 or by_load == (to is not None):
+        raise InputError(
+            "name accounts and --to CLUSTER, or --device-group GROUP and --to CLUSTER, or give --proposed alone"
+        )
     with database() as connection:
         if by_load:
             asked = _proposed(connection, days, target, most, limits["canary"])
             if not asked:
                 click.echo("nothing is proposed (dialplane account propose says why)")
+                return
+        elif group is not None:
+            asked = [(account, str(to), "") for account in store.of_group(connection, group, str(to))]
+            if not asked:
+                click.echo(f"nothing to move: all accounts of device group {group} are at cluster {to}")
                 return
         else:
             asked = [(account, str(to), "") for account in accounts]

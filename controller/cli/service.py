@@ -59,7 +59,7 @@ def agent_run() -> None:
 )
 def agent_names(control: Path) -> None:
     """Beside a name server that keeps answers (`agent install names --purged`): take them back when rows or live
-    conditions change, until stopped.
+    conditions change, until stopped. On a read replica too.
 
     \b
     Example:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from controller.errors import InputError
 from controller.moves import model
 from controller.moves.decide import losing
 from controller.moves.model import Batch, Facts, Move, Node, Step
@@ -249,6 +250,35 @@ def count(connection: Connection[Any], number: int) -> None:
          WHERE c.id = m.id AND (m.made, m.failed) <> (c.made, c.failed)""",
         {"move": number, "faults": _FAULTS},
     )
+
+
+def of_group(connection: Connection[Any], group: str, target: str) -> list[str]:
+    """Accounts of a device group that are not at that cluster yet, by name.
+
+    Raises:
+        InputError: There is no such group or cluster, or nobody belongs to the group.
+    """
+    row = connection.execute(
+        """
+        SELECT (SELECT id FROM public.device_groups WHERE name = %s),
+               (SELECT id FROM public.clusters WHERE name = %s)""",
+        (group, target),
+    ).fetchone()
+    assert row is not None  # noqa: S101  no FROM: one row
+    if row[0] is None:
+        raise InputError(f"there is no device group {group} (table device_groups)")
+    if row[1] is None:
+        raise InputError(f"there is no cluster {target} (table clusters)")
+    found = connection.execute(
+        """
+        SELECT name, cluster_id = %s FROM public.accounts WHERE device_group_id = %s ORDER BY name COLLATE "C" """,
+        (row[1], row[0]),
+    ).fetchall()
+    if not found:
+        raise InputError(
+            f"no account belongs to device group {group} (accounts.device_group_id; without one every edge serves them)"
+        )
+    return [name for name, there in found if not there]
 
 
 def held(connection: Connection[Any], account: str) -> int | None:

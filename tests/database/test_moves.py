@@ -199,3 +199,59 @@ def test_what_is_proposed_is_moved(url: str, run: Run, agents: None) -> None:
     assert done.exit_code == 0, done.output
     assert "c1 is at 2.00 of the mean, then 1.00" in done.stdout
     assert sorted((row(url, "acme"), row(url, "globex"))) == ["c1", "c2"]
+
+
+def test_all_accounts_of_a_device_group_move_by_name_but_those_that_are_there(
+    url: str, run: Run, agents: None
+) -> None:
+    sql(
+        url,
+        """
+        INSERT INTO device_groups (name) VALUES ('g2'), ('g3');
+        INSERT INTO accounts (name, display_name, cluster_id, device_group_id, country)
+        SELECT a, 'A', (SELECT id FROM clusters WHERE name = CASE a WHEN 'b2' THEN 'c2' ELSE 'c1' END),
+               (SELECT id FROM device_groups WHERE name = CASE a WHEN 'b4' THEN 'g1' ELSE 'g2' END), 'DE'
+          FROM unnest('{b4,b1,b3,b2}'::text[]) a;
+        UPDATE accounts SET device_group_id = (SELECT id FROM device_groups WHERE name = 'g2') WHERE name = 'globex'""",
+    )
+    assert CliRunner().invoke(main, ["--database", url, "apply", "--yes", "--wait", "0"]).exit_code == 0
+    words = ("move", "--device-group", "g2", "--to", "c2", "--watch-s", "0", "--yes")
+    done = run(*words, "--reason", "site 2")
+    assert done.exit_code == 0, done.output
+    moved = "SELECT a.name FROM control.account_moves m JOIN accounts a ON a.id = m.account_id ORDER BY m.position"
+    assert sql(url, moved) == [("b1",), ("b3",), ("globex",)]
+    assert sql(url, "SELECT canary, at_once, state, reason FROM control.moves") == [(1, 10, "done", "site 2")]
+    over = [line.split()[0] for line in done.stderr.splitlines() if "done: it is at c2" in line]
+    assert over[0] == "b1", "the canary"
+    assert all(wholly(url, "c2", account) for account in ("b1", "b2", "b3", "globex"))
+    assert (row(url, "acme"), row(url, "b4")) == ("c1", "c1")
+    # An ordinary batch: it goes back as any does. One that was there before stays.
+    assert run("moves", "rollback", "1", "--yes").exit_code == 0
+    assert [row(url, account) for account in ("b1", "b2", "b3", "globex")] == ["c1", "c2", "c1", "c1"]
+    sql(url, "UPDATE accounts SET device_group_id = NULL WHERE name <> 'b2'")
+    nothing = run(*words)
+    assert (nothing.exit_code, nothing.stdout) == (
+        0, "nothing to move: all accounts of device group g2 are at cluster c2\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--device-group g9 --to c2", "error: there is no device group g9 (table device_groups)"),
+        ("--device-group g1 --to c9", "error: there is no cluster c9 (table clusters)"),
+        ("--device-group g1 --to c2", "error: no account belongs to device group g1 (accounts.device_group_id; "
+                                      "without one every edge serves them)"),
+        *(
+            (wrong, "error: name accounts and --to CLUSTER, or --device-group GROUP and --to CLUSTER, or give "
+                    "--proposed alone")
+            for wrong in ("acme --device-group g1 --to c2", "--device-group g1 --proposed", "--device-group g1",
+                          "--device-group g1 --proposed --to c2", "acme", "--to c2", "--proposed --to c2")
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_device_group_can_be_moved_by_is_said(url: str, run: Run, words: str, said: str) -> None:
+    sql(url, "UPDATE accounts SET device_group_id = NULL")
+    refused = run("move", *words.split(), "--yes")
+    assert (refused.exit_code, refused.stderr.strip()) == (2, said)
+    assert sql(url, "SELECT count(*) FROM control.moves") == [(0,)]
