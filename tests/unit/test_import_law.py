@@ -32,6 +32,10 @@ PURE_FILES = {f"queues/{name}.py" for name in ("engine", "waiting", "model", "st
     "moves/model.py",
     "moves/decide.py",
     "moves/say.py",
+    "messages/model.py",
+    "messages/decide.py",
+    "messages/settle.py",
+    "messages/cpim.py",
 }
 # A call waits for it: of the rooms, only what decides and what speaks AGI.
 AGI_ROOMS = {f"controller.{room}" for room in ("agi", "policy", "queues", "wire", "errors")}
@@ -47,6 +51,7 @@ PSYCOPG_FILES = {
     "cli/change.py",
     "wire/postgresql.py",
     "queues/rows.py",
+    "messages/engine.py",
 }
 
 
