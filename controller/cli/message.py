@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,18 +27,40 @@ def message_command() -> None:
 
 
 @message_command.command("serve")
-def serve() -> None:
+@click.option(
+    "--carriers",
+    type=click.Path(path_type=Path),
+    envvar="DIALPLANE_CARRIERS",
+    help="File that says who carries messages to and from numbers outside (see the features page). Default: nobody.",
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    envvar="DIALPLANE_CARRIERS_LISTEN",
+    help="Where carriers bring messages, over HTTP; put a TLS proxy of yours before it. Default: nowhere.",
+)
+def serve(carriers: Path | None, listen: str | None) -> None:
     """Route and deliver messages until stopped. Several may run, wherever PostgreSQL is reached: no delivery is made
     by two.
 
     \b
-    Example:
+    Examples:
       DIALPLANE_DATABASE=postgresql://controller@db/dialplane dialplane message serve
+      dialplane message serve --carriers /etc/dialplane/carriers.ini --listen 127.0.0.1:4580
     """
-    from controller.messages.engine import Engine
+    from controller.messages import carriers as room
+    from controller.messages.serve import run
 
+    address, _, port = (listen or "").rpartition(":")
+    if listen and not (address and port.isdecimal()):
+        raise InputError(f"--listen {listen}: write ADDRESS:PORT, such as 127.0.0.1:4580")
+    known = room.read(carriers) if carriers else ()
+    if listen and not any(one.secret for one in known):
+        raise InputError(
+            "--listen: no carrier has a secret_file, so nobody could bring a message (--carriers)"
+        )
     log_to_stderr()
-    asyncio.run(Engine(chosen_url()).run())
+    asyncio.run(run(chosen_url(), known, (address, int(port)) if listen else None))
 
 
 @message_command.command("list")

@@ -49,6 +49,7 @@ def account_entries(account: Account) -> Iterator[Entry]:
             ext=max((len(one.extension) for one in account.extensions), default=None),
             group=account.device_group,
             sorry=int(account.overload_announcement) or None,
+            text=int(account.outside_messages) or None,
             was=next((one.cluster for one in account.beside if one.tied), None),
             **{one.name: f"{one.cluster}/{one.overflow or ''}" for one in account.services},
         ),

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
 
 from controller.calls import store as calls
 from controller.errors import DatabaseError, DialplaneError
-from controller.messages import settle, store
+from controller.messages import http, settle, store
+from controller.messages.carriers import Carrier, choose
 from controller.messages.decide import route
 from controller.messages.model import Outcome
 from controller.messages.phones import ANSWER_S
+from controller.messages.text import plain
 from controller.schema.database import connect
 from controller.wire.ami import OutcomeUnknown
+from controller.wire.smpp import Link
 
 log = logging.getLogger("dialplane.messages")
 
@@ -39,8 +42,11 @@ _T = TypeVar("_T")
 class Engine:
     """One process, one event loop."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(
+        self, dsn: str, carriers: Sequence[Carrier] = (), links: Mapping[str, Link] | None = None
+    ) -> None:
+        """`links`: to the message centres of those that speak SMPP, by the carrier's name."""
+        self._dsn, self._carriers, self._links = dsn, carriers, links or {}
         self._wake = asyncio.Event()
         self._came: set[str] = set()
         self._sending: set[asyncio.Task[None]] = set()
@@ -126,6 +132,8 @@ class Engine:
 
     async def _phone(self, one: store.Claimed, asking: calls.Connection) -> tuple[str | None, Outcome | None]:
         """The edge that was asked, and what it came to; None: somebody else has it by now."""
+        if one.kind == "number":
+            return None, await self._outside(one, asking)
         edge = await store.edge_of(asking, one.address)
         if edge is None:
             return None, Outcome("away", None, "not registered")
@@ -141,3 +149,28 @@ class Engine:
         except DialplaneError as error:
             return edge, settle.unheard(str(error), one.tries - 1)
         return edge, settle.answered(int(answer["status"]), str(answer["reason"]), one.tries - 1)
+
+    async def _outside(self, one: store.Claimed, asking: calls.Connection) -> Outcome | None:
+        """A carrier takes it, or why not; None: somebody else has it by now."""
+        found = await store.sheet(asking, one.id)
+        if found is None or not await store.hold(asking, one):
+            return None
+        carrier = choose(self._carriers, found.account, found.to)
+        if carrier is None:
+            return Outcome("failed", None, f"no carrier takes messages of {found.account} to {found.to}")
+        said = plain(found.content_type, found.body)
+        if said is None:
+            return Outcome("failed", 415, "carriers take text only")
+        return await self._carried(
+            carrier, http.Text(f"{one.message}-{one.id}", found.sender, found.to, said), one
+        )
+
+    async def _carried(self, carrier: Carrier, text: http.Text, one: store.Claimed) -> Outcome:
+        if carrier.place is None:
+            return await asyncio.to_thread(http.send, carrier, text, one.tries - 1)
+        answer = await self._links[carrier.name].submit(*text)
+        if answer.later:
+            return settle.unheard(f"{carrier.name}: {answer.status}", one.tries - 1)
+        if answer.ok:
+            return Outcome("delivered", None, "the carrier has it")
+        return Outcome("failed", None, f"{carrier.name}: {answer.status}")

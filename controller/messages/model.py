@@ -32,13 +32,14 @@ class Message:
 
 class Delivery(NamedTuple):
     """Somebody who is to get it. `kind`: device or number; `place`: its turn, where one gets it after the other;
-    `purpose`: to, copy; `member`: of a group, or empty."""
+    `purpose`: to, copy; `member`: of a group, or empty; `shown`: the number it comes from, or empty: the sender."""
 
     kind: str
     address: str
     member: str = ""
     place: int = 0
     purpose: str = "to"
+    shown: str = ""
 
 
 class Routed(NamedTuple):
@@ -73,12 +74,14 @@ class Outcome(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """What is sent to a phone: what stands in its headers, and the body. `number`: of the try, which is its CSeq."""
+    """What is sent to a phone: what stands in its headers, and the body. `to`: whom it is for; of a copy not who
+    gets it; `number`: of the try, which is its CSeq."""
 
     message: UUID
     delivery: int
     aor: str
     sender: str
+    to: str
     content_type: str
     body: bytes
     number: int

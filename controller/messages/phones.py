@@ -78,7 +78,7 @@ def written(letter: Letter) -> tuple[str, dict[str, str]]:
     uri = f"sip:{letter.aor}"
     return uri, {
         "From": f"<sip:{letter.sender}>;tag={letter.delivery}-{letter.number}",
-        "To": f"<{uri}>",
+        "To": f"<sip:{letter.to}>",
         "Call-ID": f"{letter.message}-{letter.delivery}",
         "CSeq": f"{letter.number} MESSAGE",
         "Date": letter.at.strftime("%a, %d %b %Y %H:%M:%S GMT"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
@@ -17,12 +18,15 @@ from psycopg.rows import dict_row
 
 from controller.calls.facts import MESSAGE, Fact
 from controller.calls.store import Connection
+from controller.errors import DatabaseError
 from controller.messages import cpim
+from controller.messages.http import Inbound
 from controller.messages.model import Delivery, Held, Letter, Message, Outcome, Routed
 from controller.messages.outbox import Accepted
 from controller.messages.settle import settle
 from controller.policy import Entries
 from controller.revision.entries import Published
+from controller.schema.database import connect
 
 # From the claim until somebody is asked, and from then until the outcome: an outage in between delays it for so long.
 CLAIM_S, LEASE_S = 10.0, 60.0
@@ -56,8 +60,9 @@ _ROUTED = """
     UPDATE control.messages SET lead = nullif(%(lead)s, ''), shown = coalesce(nullif(%(shown)s, ''), shown),
            taking = %(taking)s, state = 'open' WHERE id = %(id)s"""
 _TO = """
-    INSERT INTO control.message_deliveries (message, purpose, kind, address, member, place, state)
-    VALUES (%s, %s, %s, %s, nullif(%s, ''), %s, %s) ON CONFLICT DO NOTHING"""
+    INSERT INTO control.message_deliveries (message, purpose, kind, address, member, shown, place, state)
+    VALUES (%s, %s, %s, %s, nullif(%s, ''), nullif(%s, ''), %s, %s) ON CONFLICT DO NOTHING"""
+_LOCK_ROUTING = "SELECT pg_advisory_xact_lock(hashtext('dialplane.messages.route'))"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('dialplane.messages'))"
 # The oldest of each address that is due, where nothing is on its way there: a phone gets them in their order.
 _CLAIM = """
@@ -97,10 +102,25 @@ _REPORT = """
     VALUES (%(id)s, %(account)s, 'report', %(sender)s, %(called)s, %(called)s, 'message/cpim', %(body)s, %(size)s,
             %(parent)s, 'accepted')"""
 _LETTER = """
-    SELECT d.message, d.id AS delivery, d.address AS aor, coalesce(m.shown, m.sender) AS sender, m.content_type,
-           coalesce(m.body, '') AS body, d.tries AS number, m.at
+    SELECT d.message, d.id AS delivery, d.address AS aor, m.content_type, coalesce(m.body, '') AS body,
+           coalesce(d.shown, m.sender) AS sender,
+           CASE WHEN d.purpose = 'copy' THEN m.called ELSE d.address END AS to, d.tries AS number, m.at
       FROM control.message_deliveries AS d JOIN control.messages AS m ON m.id = d.message
      WHERE d.id = %s AND d.state = 'sending'"""
+_SHEET = """
+    SELECT m.account, coalesce(d.shown, '') AS sender, d.address AS to, m.content_type, coalesce(m.body, '') AS body
+      FROM control.message_deliveries AS d JOIN control.messages AS m ON m.id = d.message
+     WHERE d.id = %s AND d.state = 'sending'"""
+_CARRIERS = uuid.UUID("5a1e3c5e-7d0f-4f0c-9d5e-0d9a3b7c1f21")
+_INBOUND = """
+    WITH owner AS (
+        SELECT value AS account FROM control.entries
+         WHERE kind = 'edge' AND scope = '*' AND tbl = 'number' AND key = %(to)s),
+    new AS (
+        INSERT INTO control.messages (id, account, way, sender, called, body, size, why, state)
+        SELECT %(id)s, account, 'inbound', %(sender)s, %(to)s, %(body)s, %(size)s, %(carrier)s, 'accepted' FROM owner
+        ON CONFLICT (id) DO NOTHING)
+    SELECT %(id)s::uuid FROM owner"""
 _CAME = """
     UPDATE control.message_deliveries SET state = 'due', due_at = clock_timestamp()
      WHERE kind = 'device' AND state = 'away' AND address = ANY (%s)"""
@@ -183,10 +203,47 @@ async def letter(connection: Connection, delivery: int) -> Letter | None:
     row = await (await connection.execute(_LETTER, (delivery,))).fetchone()
     if row is None:
         return None
-    sender = str(row["sender"])
-    if "@" not in sender:
-        row["sender"] = f"{sender}@{str(row['aor']).partition('@')[2]}"
+    domain = str(row["aor"]).partition("@")[2]
+    for name in ("sender", "to"):
+        row[name] = row[name] if "@" in row[name] else f"{row[name]}@{domain}"
     return Letter(**row)
+
+
+@contextmanager
+def connection(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection. DatabaseError: there is none, or it broke."""
+    try:
+        with connect(dsn, autocommit=True) as one:
+            yield one
+    except psycopg.Error as error:
+        raise DatabaseError(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from None
+
+
+class Sheet(NamedTuple):
+    """What a delivery to a number outside consists of. `sender`: the number it carries."""
+
+    account: str
+    sender: str
+    to: str
+    content_type: str
+    body: bytes
+
+
+async def sheet(connection: Connection, delivery: int) -> Sheet | None:
+    """What a delivery to a number consists of; None: it is not under way."""
+    row = await (await connection.execute(_SHEET, (delivery,))).fetchone()
+    return Sheet(**row) if row else None
+
+
+def inbound(connection: psycopg.Connection[Any], one: Inbound) -> str | None:
+    """Store what a carrier brings, once however often it does; its id. None: nobody here has that number."""
+    id_, body = uuid.uuid5(_CARRIERS, f"{one.carrier}/{one.id}"), one.text.encode()
+    with connection.transaction():
+        connection.execute("SET LOCAL synchronous_commit = on")
+        row = connection.execute(
+            _INBOUND, one._asdict() | {"id": id_, "body": body, "size": len(body)}
+        ).fetchone()
+    return str(row[0]) if row else None
 
 
 # --- routing ------------------------------------------------------------------------------------------------------
@@ -197,6 +254,8 @@ Decide = Callable[[Message, Entries], Routed]
 def route_waiting(connection: psycopg.Connection[Any], decide: Decide) -> int:
     """Route the oldest messages that nobody has looked at; how many. One transaction."""
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        # One process at a time, or deliveries to one address would not have the order of their messages.
+        cursor.execute(_LOCK_ROUTING)
         found = [Message(**row) for row in cursor.execute(_WAITING, (_ROUTE_BATCH,)).fetchall()]
         if not found:
             return 0
@@ -212,7 +271,7 @@ def route_waiting(connection: psycopg.Connection[Any], decide: Decide) -> int:
 
 def _row(message: Message, to: Delivery, first: int) -> tuple[object, ...]:
     state = "due" if to.purpose == "copy" or to.place == first else "held"
-    return (message.id, to.purpose, to.kind, to.address, to.member, to.place, state)
+    return (message.id, to.purpose, to.kind, to.address, to.member, to.shown, to.place, state)
 
 
 def _settle(cursor: psycopg.Cursor[dict[str, Any]], message: Message, why: str = "") -> None:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from controller.calls.registrations import Registrations
 from controller.calls.service import CallService
+from controller.messages.carriers import Carrier
 from controller.messages.engine import Engine
 from controller.messages.outbox import Outbox
 from controller.wire.jsonrpc import JsonRpc
@@ -113,9 +114,9 @@ async def agent(url: str, edge: Edge, folder: Path, name: str = "edge1") -> Asyn
 
 
 @asynccontextmanager
-async def engine(url: str) -> AsyncIterator[None]:
+async def engine(url: str, carriers: Sequence[Carrier] = ()) -> AsyncIterator[None]:
     """A process that delivers."""
-    task = asyncio.create_task(Engine(url).run())
+    task = asyncio.create_task(Engine(url, carriers).run())
     try:
         yield
     finally:

@@ -83,6 +83,7 @@ CREATE TABLE control.message_deliveries (
     kind text NOT NULL CONSTRAINT message_deliveries_kind CHECK (kind IN ('device', 'number')),
     address text COLLATE "C" NOT NULL,
     member text,
+    shown text,
     place integer NOT NULL DEFAULT 0,
     state text NOT NULL CONSTRAINT message_deliveries_state CHECK (
         state IN ('held', 'due', 'away', 'sending', 'delivered', 'failed', 'expired', 'withdrawn')
@@ -107,6 +108,7 @@ COMMENT ON COLUMN control.message_deliveries.purpose IS 'to: it is meant; copy: 
 COMMENT ON COLUMN control.message_deliveries.kind IS 'device, or number (outside).';
 COMMENT ON COLUMN control.message_deliveries.address IS 'Address of record of the device, or E.164 number.';
 COMMENT ON COLUMN control.message_deliveries.member IS 'Member of the group that it is for; null: no group.';
+COMMENT ON COLUMN control.message_deliveries.shown IS 'Number it comes from for who gets it; null: the sender.';
 COMMENT ON COLUMN control.message_deliveries.place IS 'Where one gets it after the other: its turn, from 0.';
 COMMENT ON COLUMN control.message_deliveries.state IS
     'held (not its turn yet), due (at due_at), away (the device is not registered: when it is), sending, delivered, failed, '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from controller.tiers.pick import Condition, Node
 from tests.unit.policy.acme import ENTRIES, NOW
 
 ALICE, APP, BOB, CAROL = (f"{one}@acme.example" for one in ("desk1", "app1", "bob", "carol"))
+IDENTITY = "+4930555020"
 ALL = {"members": [{"user": "alice"}, {"user": "bob"}, {"user": "carol"}]}
 EDGE = {
     "account/acme": "cluster=c1;status=active",
@@ -37,9 +38,15 @@ EDGE = {
 class Entries:
     """What nodes hold, with one group `sales`."""
 
-    def __init__(self, group: dict[str, Any] | None = None, now: Live | None = None, **edge: str) -> None:
-        self._edge = EDGE | {key.replace("__", "/"): value for key, value in edge.items()}
-        self._group, self._live = group, now
+    def __init__(
+        self,
+        group: dict[str, Any] | None = None,
+        now: Live | None = None,
+        lines: dict[str, str] | None = None,
+        edge: Mapping[str, str] | None = None,
+    ) -> None:
+        self._edge = {**EDGE, **(edge or {})}
+        self._group, self._live, self._lines = group, now, lines or {}
 
     @property
     def now(self) -> datetime:
@@ -57,7 +64,8 @@ class Entries:
         return ()
 
     def dialplan(self, cluster: str, context: str) -> dict[str, str]:
-        return {}
+        assert (cluster, context) == ("c1", "account-acme")
+        return self._lines
 
     def mailbox(self, cluster: str, key: str) -> str | None:
         return None
@@ -108,7 +116,7 @@ def test_why_nobody_gets_it(called: str, changes: dict[str, Any], why: str) -> N
 
 
 def test_a_block_of_the_account_that_has_the_number() -> None:
-    blocked = Entries(**{"block__account:other:+33": "fraud"})
+    blocked = Entries(edge={"block/account:other:+33": "fraud"})
     assert routed("+33123456789", blocked).reason == "block account:other:+33: fraud"
 
 
@@ -173,8 +181,88 @@ def test_a_group_that_takes_none() -> None:
 
 
 def test_a_member_outside() -> None:
-    found = routed("600", Entries({"members": [{"number": "+49301234567"}, {"device": BOB}]}))
-    assert [(one.kind, one.address) for one in found.deliveries] == [
-        ("number", "+49301234567"),
-        ("device", BOB),
+    members: dict[str, Any] = {"members": [{"number": "+49301234567"}, {"device": BOB}]}
+    found = routed("600", Entries(members | {"identity": IDENTITY}))
+    assert [(one.kind, one.address, one.shown) for one in found.deliveries] == [
+        ("number", "+49301234567", IDENTITY),
+        ("device", BOB, ""),
     ]
+    assert addresses(routed("600", Entries(members))) == [(BOB, 0)]
+
+
+# --- in a group's name ----------------------------------------------------------------------------------------------
+
+SALES = {
+    "identity": IDENTITY,
+    "members": [
+        {"user": "alice"},
+        {"user": "bob"},
+        {"user": "carol", "outgoing": True},
+        {"number": "+4917012345"},
+    ],
+}
+SHOWS = {":user:carol": f"Return(national,{IDENTITY},103,,Carol)", ":account": "Return(DE,de,+4930555010)"}
+
+
+def test_what_leaves_the_account_carries_the_number_that_calls_show() -> None:
+    found = routed("+33123456789", Entries(lines={":account": "Return(DE,de,+4930555010)"}))
+    assert (found.shown, len(found.deliveries)) == ("+4930555010", 1)
+    own = {":device:carol@acme.example": "Return(+4930555033)", **SHOWS}
+    assert routed("+33123456789", Entries(lines=own)).shown == "+4930555033"
+    assert routed("101", Entries(lines=SHOWS)).shown == ""
+
+
+def test_a_member_writes_in_the_groups_name_and_the_others_get_a_copy() -> None:
+    found = routed("+33123456789", Entries(SALES, lines=SHOWS))
+    assert found.shown == IDENTITY
+    assert found.deliveries == (
+        Delivery("device", "zoe@other.example", shown=IDENTITY),
+        Delivery("device", APP, "alice", purpose="copy"),
+        Delivery("device", ALICE, "alice", purpose="copy"),
+        Delivery("device", BOB, "bob", purpose="copy"),
+    )
+
+
+def test_who_is_away_or_not_to_be_disturbed_gets_no_copy() -> None:
+    now = live("acme", {"dnd/acme/alice": "1", "away/acme/sales/bob": "1"})
+    assert addresses(routed("+33123456789", Entries(SALES, now, SHOWS))) == [("zoe@other.example", 0)]
+
+
+def test_a_number_of_the_members_own_is_not_the_groups() -> None:
+    own = {":device:carol@acme.example": "Return(+4930555033)", **SHOWS}
+    assert addresses(routed("+33123456789", Entries(SALES, lines=own))) == [("zoe@other.example", 0)]
+    plain = SALES | {"members": [{"user": "carol"}, {"user": "bob"}]}
+    assert addresses(routed("+33123456789", Entries(plain, lines=SHOWS))) == [("zoe@other.example", 0)]
+
+
+# --- outside --------------------------------------------------------------------------------------------------------
+
+OUT = {"account/acme": "cluster=c1;status=active;country=DE;text=1"}
+
+
+@pytest.mark.parametrize("called", ["+43123456789", "0043123456789"])
+def test_a_number_outside(called: str) -> None:
+    found = routed(called, Entries(lines=SHOWS, edge=OUT))
+    assert found == Routed(
+        "number:+43123456789", (Delivery("number", "+43123456789", shown=IDENTITY),), shown=IDENTITY
+    )
+
+
+def test_the_number_of_another_account_as_it_is_dialled() -> None:
+    assert addresses(routed("0033123456789", Entries(edge=OUT))) == [("zoe@other.example", 0)]
+
+
+@pytest.mark.parametrize(
+    ("called", "edge", "why"),
+    [
+        ("+43123456789", {}, "its sender has no number that could be shown"),
+        ("+43123456789", {"block/account:acme:+43": "fraud"}, "block account:acme:+43: fraud"),
+        ("+43123456789", {f"block/device:{CAROL}:*": "fraud"}, f"block device:{CAROL}:*: fraud"),
+        ("+43123456789", {"account/acme": "cluster=c1;status=active;country=DE"}, "leads to nobody"),
+        ("112", {}, "112 leads to nobody"),
+    ],
+)
+def test_why_it_does_not_leave(called: str, edge: dict[str, str], why: str) -> None:
+    found = routed(called, Entries(edge=OUT | edge))
+    assert why in found.reason
+    assert found.deliveries == ()
