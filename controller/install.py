@@ -127,7 +127,7 @@ def edge(
     service_file: Path,
     more: tuple[str, ...],
 ) -> None:
-    """Files of an edge: local.cfg, tls.cfg, the memory Kamailio starts with, the store of registrations.
+    """Files of an edge: local.cfg, tls.cfg, the memory Kamailio starts with, the stores of registrations and messages.
 
     \b
     Example:
@@ -152,12 +152,13 @@ def edge(
         _write(configuration / name, content, 0o644)
     if base:
         _write(service_file, service, 0o644)
-    store = Path(values.get("location_db", "/var/lib/kamailio/location.db"))
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(store) as connection:
-        connection.executescript((configuration / "location.sql").read_text())
-    connection.close()
-    store.chmod(0o660)  # Kamailio, of the same group, writes it
+    for variable, script in (("location_db", "location.sql"), ("messages_db", "messages.sql")):
+        store = Path(values.get(variable, f"/var/lib/kamailio/{Path(script).stem}.db"))
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(store) as connection:
+            connection.executescript((configuration / script).read_text())
+        connection.close()
+        store.chmod(0o660)  # Kamailio, of the same group, writes it
 
 
 @main.command()

@@ -53,6 +53,7 @@ def calls_of(settings: Settings) -> CallService:
     from controller.calls.registrations import Registrations
     from controller.calls.service import CallService
     from controller.entries import Kind
+    from controller.messages.outbox import Outbox
     from controller.wire.jsonrpc import JsonRpc
 
     edge = settings.kind is Kind.EDGE
@@ -65,6 +66,7 @@ def calls_of(settings: Settings) -> CallService:
         ami=None if edge else ami_of(settings, "call,system"),
         rpc=rpc,
         registrations=Registrations(settings.node, rpc, settings.location) if rpc is not None else None,
+        outbox=Outbox(settings.messages) if edge else None,
         recordings=None if edge else Recordings(settings.node, settings.recordings),
     )
 

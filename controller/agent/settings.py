@@ -16,6 +16,7 @@
 | spool            | DIALPLANE_SPOOL        | /var/spool/dialplane/calls |
 | recordings       | DIALPLANE_RECORDINGS   | /var/spool/asterisk/monitor |
 | location         | DIALPLANE_LOCATION     | /var/lib/kamailio/location.db |
+| messages         | DIALPLANE_MESSAGES     | /var/lib/kamailio/messages.db |
 | base_files       | DIALPLANE_BASE_FILES   | /etc/kamailio or /etc/asterisk (`:` between several) |
 | verify_interval_s| DIALPLANE_VERIFY_INTERVAL_S | 600 |
 | verify_pause_ms  | DIALPLANE_VERIFY_PAUSE_MS   | 5 |
@@ -58,6 +59,7 @@ class Settings:
     spool: Path = Path("/var/spool/dialplane/calls")
     recordings: Path = Path("/var/spool/asterisk/monitor")
     location: Path = Path("/var/lib/kamailio/location.db")
+    messages: Path = Path("/var/lib/kamailio/messages.db")
     base_files: tuple[Path, ...] = ()
     verify_interval_s: float = 600
     verify_pause_ms: float = 5
@@ -118,6 +120,7 @@ def from_environment(environment: Mapping[str, str] = os.environ, ini: Path = IN
         spool=Path(text("spool", "/var/spool/dialplane/calls")),
         recordings=Path(text("recordings", "/var/spool/asterisk/monitor")),
         location=Path(text("location", "/var/lib/kamailio/location.db")),
+        messages=Path(text("messages", "/var/lib/kamailio/messages.db")),
         base_files=tuple(Path(one) for one in text("base_files", f"/etc/{server}").split(":") if one),
         verify_interval_s=number("verify_interval_s", 600),
         verify_pause_ms=number("verify_pause_ms", 5),

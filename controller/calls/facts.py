@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ LINKED = "linked:"
 NODE = "node:"
 #: `call_id` of facts about the registration of a device: no call either, and nothing that is stored as an event.
 DEVICE = "device:"
+#: `call_id` of facts about a message that came to its end at an edge: rows of their own (controller/messages/).
+MESSAGE = "message:"
 RESTART = "restart"
 GONE = "gone"
 EDGE_EVENTS = frozenset(("start", "answered", "end", "failed"))
@@ -58,6 +61,14 @@ def parse(line: bytes, node: str, file_id: str, position: int) -> Fact:
         event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, DEVICE + str(said["aor"])
         if event not in REGISTRATION_EVENTS or "@" not in call:
             raise ValueError(f"event {event!r} of {call!r} is none of a registration")
+    elif "message" in said:
+        event, at_s, call = (
+            str(said["event"]),
+            float(said["ts"]) / 1000,
+            MESSAGE + str(uuid.UUID(said["message"])),
+        )
+        if event != "message" or not isinstance(said["status"], int):
+            raise ValueError(f"event {event!r} of {call!r} is none of a message")
     else:
         event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, str(said["call"])
         if event not in EDGE_EVENTS or not call:

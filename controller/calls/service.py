@@ -16,13 +16,17 @@ from pathlib import Path
 
 from controller.calls import store
 from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Result, Rpc, run
-from controller.calls.facts import DEVICE, Fact, gone, restart
+from controller.calls.facts import DEVICE, MESSAGE, Fact, gone, restart
 from controller.calls.mwi import Lamps
 from controller.calls.recordings import Recordings
 from controller.calls.registrations import Registrations
 from controller.calls.spool import Spool
 from controller.calls.table import CallTable
 from controller.errors import DatabaseError, NodeError
+from controller.messages import store as messages
+from controller.messages.model import Letter
+from controller.messages.outbox import Outbox
+from controller.messages.phones import Phones
 from controller.wire.ami import Ami, Event
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,8 @@ log = logging.getLogger(__name__)
 _SAME_START_S = 3
 _WATCH_S = 5
 _GONE_AFTER_S = 15
+# A look costs microseconds when nothing has changed.
+_OUTBOX_S = 0.05
 
 
 class CallService:
@@ -46,6 +52,7 @@ class CallService:
         rpc: Rpc | None = None,
         registrations: Registrations | None = None,
         recordings: Recordings | None = None,
+        outbox: Outbox | None = None,
         ship_interval_s: float = 1,
     ) -> None:
         """`state`: folder of the agent for `spool.json`."""
@@ -57,6 +64,7 @@ class CallService:
         self._edge: EdgeCommands | None = None
         self._registrations = registrations
         self._recordings = recordings
+        self._outbox = outbox
         self._look_at = 0.0
         self._missing: set[tuple[str, str, str]] = set()
         self._restarts: list[Fact] = []
@@ -74,7 +82,7 @@ class CallService:
             Lamps(ami, self._devices)
         if rpc is not None:
             self._edge = EdgeCommands(rpc)
-            self.handlers |= self._edge.handlers
+            self.handlers |= self._edge.handlers | Phones(rpc, self._letter).handlers
 
     async def run(self) -> None:
         """Everything at once, until cancelled."""
@@ -90,6 +98,8 @@ class CallService:
                     group.create_task(self._again("registrations", self._registered, 1))
                 if self._recordings is not None:
                     group.create_task(self._again("recordings", self._tidy, 1))
+                if self._outbox is not None:
+                    group.create_task(self._again("accepted messages", self._accepted, 1))
         finally:
             for task in self._running:
                 task.cancel()
@@ -139,7 +149,10 @@ class CallService:
         count = 0
         for file_id, position, facts in self.spool.batches():
             devices = [one for one in facts if one.call_id.startswith(DEVICE)]
-            await store.ship(connection, [one for one in facts if not one.call_id.startswith(DEVICE)])
+            await store.ship(
+                connection, [one for one in facts if not one.call_id.startswith((DEVICE, MESSAGE))]
+            )
+            await messages.straight(connection, [one for one in facts if one.call_id.startswith(MESSAGE)])
             if self._registrations is not None:
                 self._registrations.heard(devices)
             self.spool.shipped(file_id, position)
@@ -148,6 +161,25 @@ class CallService:
             await store.ship(connection, self._restarts[:1])
             del self._restarts[0]
         return count
+
+    async def _accepted(self) -> None:
+        """Ship what the edge has accepted, and remove it there: PostgreSQL has it then."""
+        assert self._outbox is not None  # noqa: S101 - started for edges only
+        async with store.connect(self._dsn) as connection:
+            # What was read and not stored before is there still, and no change tells of it.
+            look = True
+            while True:
+                look = await asyncio.to_thread(self._outbox.changed) or look
+                if look:
+                    look = False
+                    while rows := await asyncio.to_thread(self._outbox.batch):
+                        await messages.ship(connection, self.node, rows)
+                        await asyncio.to_thread(self._outbox.shipped, [one.id for one in rows])
+                await asyncio.sleep(_OUTBOX_S)
+
+    async def _letter(self, delivery: int) -> Letter | None:
+        async with store.connect(self._dsn) as connection:
+            return await messages.letter(connection, delivery)
 
     async def _registered(self) -> None:
         assert self._registrations is not None  # noqa: S101 - started for edges only

@@ -25,6 +25,7 @@ _COMMANDS = {
     "user": "user",
     "account": "account",
     "call": "call",
+    "message": "message",
     "node": "node",
     "dns": "dns",
     "import": "rows",

@@ -49,6 +49,7 @@ def account_entries(account: Account) -> Iterator[Entry]:
             ext=max((len(one.extension) for one in account.extensions), default=None),
             group=account.device_group,
             sorry=int(account.overload_announcement) or None,
+            text=int(account.outside_messages) or None,
             was=next((one.cluster for one in account.beside if one.tied), None),
             **{one.name: f"{one.cluster}/{one.overflow or ''}" for one in account.services},
         ),
@@ -81,6 +82,8 @@ def account_entries(account: Account) -> Iterator[Entry]:
                 yield entry("straight", f"{extension.extension}@{domain}", device_or_none.aor)
     for aor, joined in _shared(account, devices_of).items():
         yield entry("shared", aor, ",".join(joined))
+    for called, lead in _messages(account, devices_of).items():
+        yield entry("message", f"{name}/{called}", lead)
     for number in account.numbers:
         yield entry("number", number.e164, name)
     for trunk in account.trunks:
@@ -124,6 +127,28 @@ def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Devi
         return None
     devices = devices_of.get(extension.user, [])
     return devices[0] if len(devices) == 1 else None
+
+
+def _messages(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, str]:
+    """Who gets messages to what is called so: extensions, numbers, and users and groups by name, where no device
+    has it."""
+
+    def user(name: str) -> str:
+        devices = (one.aor for one in devices_of.get(name, ()))
+        return pairs(user=name, device="+".join(devices))
+
+    found = {one.name: pairs(group=one.name) for one in account.groups}
+    found |= {one.name: user(one.name) for one in account.users if one.enabled}
+    for device in account.devices:
+        found.pop(device.name, None)
+    for one in account.extensions:
+        if one.kind == "group" and one.target:
+            found[one.extension] = pairs(group=one.target)
+        elif one.kind == "user" and one.user:
+            found[one.extension] = user(one.user)
+        else:
+            found.pop(one.extension, None)
+    return found | {one.e164: found[one.extension] for one in account.numbers if one.extension in found}
 
 
 def _shared(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, list[str]]:

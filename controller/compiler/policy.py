@@ -224,6 +224,7 @@ def _group(one: Group) -> dict[str, Any]:
         "on_nobody": _unless(_HANGUP, one.on_nobody),
         "notices": _unless("none", one.notices),
         "record": _unless("never", one.record),
+        "messages": _unless("as_calls", one.messages),
         "members": [_member(member) for member in one.members],
     }
 
@@ -239,6 +240,7 @@ def _member(one: GroupMember) -> dict[str, Any]:
         "open": _open(one.schedule_open),
         "list": one.caller_list,
         "joins": one.joins,
+        "outgoing": one.outgoing,
     }
 
 

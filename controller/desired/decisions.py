@@ -90,8 +90,8 @@ def _menu(row: Row, choices: Iterable[MenuChoice]) -> Menu:
 
 
 def _group(row: Row, members: Iterable[GroupMember]) -> Group:
-    *values, on_busy, on_no_answer, on_nobody, notices, record = row
-    values += [step(on_busy), step(on_no_answer), step(on_nobody), tuple(members), notices, record]
+    *values, on_busy, on_no_answer, on_nobody, notices, record, messages = row
+    values += [step(on_busy), step(on_no_answer), step(on_nobody), tuple(members), notices, record, messages]
     return Group(*values)
 
 
@@ -185,7 +185,8 @@ _CHOICES = """
     SELECT menu_id, digits, step FROM public.menu_choices WHERE account_id = ANY (%s) ORDER BY menu_id, digits"""
 _GROUPS = """
     SELECT account_id, id, name, display_name, strategy, ring_time_s, step_time_s, skip_busy, one_call, confirm,
-           caller_name_prefix, identity, on_busy, on_no_answer, on_nobody, notices, record
+           caller_name_prefix, identity, on_busy, on_no_answer, on_nobody, notices, record,
+           messages
       FROM public.groups WHERE account_id = ANY (%s) ORDER BY account_id, name"""
 _MEMBERS = """
     SELECT m.group_id, u.name, d.name || '@' || o.name, m.number, m.weight, m.delay_s, s.name, m.schedule_open, l.name,

@@ -222,6 +222,7 @@ class Account:
     record_announcement: str | None = None
     device_group: str | None = None
     overload_announcement: bool = False
+    outside_messages: bool = False
     services: tuple[Service, ...] = ()
     beside: tuple[Beside, ...] = ()
 

@@ -76,7 +76,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
         """
         SELECT a.id, a.name, a.display_name, c.name, a.country, a.language, a.status, a.call_limit, a.caller_id,
                coalesce(a.time_zone, k.time_zone), a.flags, a.lamps, a.record_announcement, g.name,
-               a.overload_announcement
+               a.overload_announcement, a.outside_messages
           FROM public.accounts a
           JOIN public.clusters c ON c.id = a.cluster_id
           JOIN public.countries k ON k.code = a.country
@@ -96,7 +96,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
     decided = decisions.read(connection, ids)
     around = features.read(connection, ids)
     for identity, *head in heads:
-        *own, flags, lamps, consent, device_group, sorry = head
+        *own, flags, lamps, consent, device_group, sorry, outside = head
         name, display_name, cluster, country, language, status, call_limit, caller_id, zone = own
         yield Account(
             name,
@@ -121,6 +121,7 @@ def accounts(connection: Connection[Any], names: Sequence[str]) -> Iterator[Acco
             record_announcement=consent,
             device_group=device_group,
             overload_announcement=sorry,
+            outside_messages=outside,
             **decided.get(identity, {}),
             **around.get(identity, {}),
         )

@@ -183,6 +183,7 @@ class Group:
     members: tuple[GroupMember, ...] = ()
     notices: str = "none"  # none | clients | phones
     record: str = "never"
+    messages: str = "as_calls"  # as_calls | all | present | none
 
 
 @dataclass(frozen=True, slots=True)

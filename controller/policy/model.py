@@ -16,6 +16,7 @@ from controller.queues.model import Queue
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 STRATEGIES = ("all", "in_order", "round_robin", "least_recent", "fewest_calls", "random", "weighted")
 NOTICES = ("none", "clients", "phones")
+TAKES = ("as_calls", "all", "present", "none")
 FORWARDINGS = ("always", "busy", "no_answer", "unregistered")
 PRESENCES = ("registered", "unregistered", "disturb_not")
 ACTIONS = (
@@ -198,7 +199,7 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Member:
     """One of `user`, `device` (AOR), `number` (E.164). It rings for callers of `list`, while `schedule` is `open`;
-    `joins`: while it is registered."""
+    `joins`: while it is registered; `outgoing`: what it sends outside carries the group's identity."""
 
     user: str = ""
     device: str = ""
@@ -210,6 +211,7 @@ class Member:
     list: str = ""
     enabled: bool = True
     joins: bool = False
+    outgoing: bool = False
 
     @property
     def key(self) -> str:
@@ -220,7 +222,8 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group. `ring_s`: how long the whole group rings; `step_s`: each member, where one rings after the other;
-    `one_call`: busy while another call rings in it; `notices`: one of NOTICES; `record`: always, on_demand, or none."""
+    `one_call`: busy while another call rings in it; `notices`: one of NOTICES; `record`: always, on_demand, or none;
+    `messages`: one of TAKES: to members as calls, to all, to who is there, to nobody."""
 
     name: str
     strategy: str = "all"
@@ -236,6 +239,8 @@ class Group:
     members: tuple[Member, ...] = ()
     notices: str = "none"
     record: str = ""
+    identity: str = ""
+    messages: str = "as_calls"
 
 
 @dataclass(frozen=True, slots=True)

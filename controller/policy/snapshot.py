@@ -21,6 +21,7 @@ from controller.policy.model import (
     NOTICES,
     PRESENCES,
     STRATEGIES,
+    TAKES,
     UTC,
     WEEKDAYS,
     Account,
@@ -337,6 +338,8 @@ def _group(name: str, one: _Object) -> Group:
         one.objects("members", _member),
         one.word("notices", NOTICES, "none"),
         one.word("record", ("always", "on_demand")),
+        one.text("identity"),
+        one.word("messages", TAKES, "as_calls"),
     )
 
 
@@ -352,6 +355,7 @@ def _member(one: _Object) -> Member:
         one.text("list"),
         one.flag("enabled", True),
         one.flag("joins"),
+        one.flag("outgoing"),
     )
     if [bool(member.user), bool(member.device), bool(member.number)].count(True) != 1:
         raise _bad(one.key, "a member is exactly one of user, device and number")

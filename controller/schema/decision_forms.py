@@ -34,6 +34,7 @@ FORMS = {
 }
 CHOICES = {
     "notices": "none clients phones",
+    "messages": "as_calls all present none",
     "strategy": "all in_order round_robin least_recent fewest_calls random weighted",
     "presence": "registered unregistered disturb_not",
     "action": "ring extension group queue menu voicemail announcement forward reject application next",
@@ -174,6 +175,7 @@ TABLES: dict[str, Spec] = {
         | {"ring_time_s": "seconds_range", "step_time_s": "seconds_range"}
         | {"skip_busy": "bool", "one_call": "bool", "confirm": "bool"}
         | {"caller_name_prefix": "label_form", "identity": "e164_form", "notices": "notices", "record": "record"}
+        | {"messages": "messages"}
         | {"on_busy": "step_form", "on_no_answer": "step_form", "on_nobody": "step_form"},
         ("account", "name", "display_name"), "{account}/{name}", "*",
     ),

@@ -189,6 +189,7 @@ SHAPES: dict[str, Shape] = {
             "record_announcement": "sound_form",
             "recordings_keep_days": "keep days",
             "overload_announcement": "bool",
+            "outside_messages": "bool",
         },
         ("name", "display_name", "cluster", "country"),
         "{name}",

@@ -75,6 +75,7 @@ class Edge:
         self.metrics_port = 20000 + os.getpid() % 5000 * 4 + int(address.rsplit(".", 1)[1]) % 4
         (home / "spool").mkdir(parents=True, exist_ok=True)
         self.state, self.location = home / "state.db", home / "location.db"
+        self.messages = home / "messages.db"
         self.variables = {
             "listen": [
                 {"transport": "udp", "address": address, "port": port, "advertise": None},
@@ -86,6 +87,7 @@ class Edge:
             "tcp_children": 2,
             "state_db": str(self.state),
             "location_db": str(self.location),
+            "messages_db": str(home / "messages.db"),
             "spool": str(home / "spool"),
             "rpc_socket": str(home / "rpc.sock"),
             "agent_group": "root",
@@ -98,9 +100,10 @@ class Edge:
     def start(self) -> None:
         """Starts it and returns when the last of its processes answers. RuntimeError with its log when it does not."""
         config = render(self.home / "cfg", **self.variables)
-        base = sqlite3.connect(self.location)
-        base.executescript((ROOT / "kamailio" / "location.sql").read_text())
-        base.close()
+        for path, script in ((self.location, "location.sql"), (self.messages, "messages.sql")):
+            base = sqlite3.connect(path)
+            base.executescript((ROOT / "kamailio" / script).read_text())
+            base.close()
         chosen = image()
         if chosen is None:
             raise RuntimeError("no image with Kamailio: build dialplane-edge, or set DIALPLANE_EDGE_IMAGE")

@@ -29,6 +29,8 @@ def test_an_edge_gets_its_files_and_an_empty_store_of_registrations(tmp_path: Pa
         "--set",
         f"location_db={store}",
         "--set",
+        f"messages_db={tmp_path / 'messages.db'}",
+        "--set",
         "shm_mb=1024",
     )
     install(*words)
@@ -130,6 +132,7 @@ def test_a_name_server_s_file_holds_no_password(tmp_path: Path) -> None:
 def test_edges_that_know_each_other_have_different_names(tmp_path: Path) -> None:
     words = ["edge", "--base", "--address", "198.51.100.1", "--configuration", str(tmp_path)]
     words += ["--service-file", str(tmp_path / "default"), "--set", f"location_db={tmp_path / 'l.db'}"]
+    words += ["--set", f"messages_db={tmp_path / 'm.db'}"]
     install(*words)
     assert "WITH_PEERS" not in (tmp_path / "local.cfg").read_text()
     install(*words, "--set", "peers={edge2: 198.51.100.2:5060}")

@@ -19,6 +19,10 @@ def test_an_account_gives_its_entries() -> None:
         ("credential", "app1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256}",
         ("credential", "lobby@acme.example"): f"account=acme;user=lobby;md5={MD5};sha256={SHA256}",
         ("straight", "103@acme.example"): "lobby@acme.example",
+        ("message", "acme/101"): "user=alice;device=desk1@acme.example+app1@acme.example",
+        ("message", "acme/alice"): "user=alice;device=desk1@acme.example+app1@acme.example",
+        ("message", "acme/103"): "user=lobby;device=lobby@acme.example",
+        ("message", "acme/+4930555010"): "user=alice;device=desk1@acme.example+app1@acme.example",
         ("number", "+4930555010"): "acme",
         ("service", "acme/*98"): "voicemail",
     }
@@ -114,3 +118,25 @@ def test_a_trunk_that_writes_national_numbers_knows_its_country() -> None:
     assert values["DE"].endswith("format=national;code=49;np=0")
     assert values["ES"].endswith("format=national;code=34")
     assert values["US"].endswith("format=national;code=1;np=1")
+
+
+def test_who_gets_messages() -> None:
+    """A group by its extension, number and name; a name that a device has is the device's; a conference takes none."""
+    sales = Group("sales", "Sales", "all", 25, 15, False, False, False, None, None, BUSY, HANGUP, HANGUP)
+    account = replace(
+        ACME,
+        groups=(sales, replace(sales, name="desk1")),
+        numbers=(*ACME.numbers, Number("+4930555020", "600"), Number("+4930555030", "8000")),
+        extensions=(
+            *ACME.extensions,
+            Extension("600", "group", None, "sales", 25, BUSY, HANGUP, HANGUP),
+            Extension("8000", "conference", None, "meeting", 25, BUSY, HANGUP, HANGUP),
+        ),
+    )
+    found = {key: value for (table, key), value in held(account).items() if table == "message"}
+    assert {key: value for key, value in found.items() if "group" in value} == {
+        "acme/600": "group=sales",
+        "acme/sales": "group=sales",
+        "acme/+4930555020": "group=sales",
+    }
+    assert {"acme/8000", "acme/+4930555030", "acme/desk1"} & found.keys() == set()

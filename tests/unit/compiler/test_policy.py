@@ -95,7 +95,7 @@ def test_every_part_of_a_rule_and_a_group() -> None:
     )  # fmt: skip
     group = replace(
         SALES, strategy="weighted", ring_time_s=40, step_time_s=10, skip_busy=True, one_call=True, confirm=True,
-        caller_name_prefix="Sales", identity="+4930555010", notices="phones",
+        caller_name_prefix="Sales", identity="+4930555010", notices="phones", messages="present",
         on_busy=Step("voicemail", "600"), on_nobody=BUSY, on_no_answer=Step("menu", "main"),
         members=(GroupMember(device="desk1@acme.example", weight=20, delay_s=5, schedule="office", schedule_open=False,
                              caller_list="vip", outgoing=True),),
@@ -119,9 +119,9 @@ def test_every_part_of_a_rule_and_a_group() -> None:
     assert json.loads(found["acme/group/sales"]) == {
         "strategy": "weighted", "ring_s": 40, "step_s": 10, "skip_busy": True, "one_call": True, "confirm": True,
         "prefix": "Sales", "identity": "+4930555010", "notices": "phones", "on_busy": "voicemail:600",
-        "on_no_answer": "menu:main", "on_nobody": "busy",
+        "on_no_answer": "menu:main", "on_nobody": "busy", "messages": "present",
         "members": [{"device": "desk1@acme.example", "weight": 20, "delay_s": 5, "schedule": "office", "open": False,
-                     "list": "vip"}],
+                     "list": "vip", "outgoing": True}],
     }  # fmt: skip
 
 

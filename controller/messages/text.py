@@ -1,0 +1,41 @@
+"""The text of a message, for carriers that take nothing else; numbers as people dial them. Pure."""
+
+from __future__ import annotations
+
+import re
+
+import phonenumbers
+
+from controller.messages.cpim import CPIM
+
+_SHORTEST = len("+4930123")
+
+
+def plain(content_type: str, body: bytes) -> str | None:
+    """What it says; None: it is no text. Inside message/cpim, what that carries."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == CPIM:
+        _, _, inner = body.replace(b"\r\n", b"\n").partition(b"\n\n")
+        head, found, rest = inner.partition(b"\n\n")
+        said = re.search(rb"^content-type:\s*(\S[^\n]*)", head, re.I | re.M)
+        if not found or said is None or said[1].lower().startswith(CPIM.encode()):
+            return None
+        return plain(said[1].decode("ascii", "replace"), rest)
+    if not kind.startswith("text/plain"):
+        return None
+    charset = re.search(r'charset="?([A-Za-z0-9._-]+)', content_type, re.I)
+    try:
+        return body.decode(charset[1] if charset else "utf-8", "replace")
+    except LookupError:
+        return body.decode("utf-8", "replace")
+
+
+def e164(number: str, country: str) -> str | None:
+    """A number as somebody in that country dials it, with +; None: it is none."""
+    try:
+        parsed = phonenumbers.parse(number, country or None)
+    except phonenumbers.NumberParseException:
+        return None
+    found = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    # What is shorter is no number of anybody's: 112 is +49112 to the library.
+    return found if phonenumbers.is_possible_number(parsed) and len(found) >= _SHORTEST else None
