@@ -31,6 +31,7 @@ _COMMANDS = {
     "db": "rows",
     "doctor": "doctor",
     "rpc": "node",
+    "fraud": "fraud",
     "simulate": "simulate",
     "try": "trial",
     "agent": "service",
