@@ -32,6 +32,7 @@ _COMMANDS = {
     "db": "rows",
     "doctor": "doctor",
     "rpc": "node",
+    "fraud": "fraud",
     "simulate": "simulate",
     "try": "trial",
     "agent": "service",

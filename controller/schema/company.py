@@ -58,7 +58,7 @@ _IN_ACCOUNT = (
     "trunks",
     "routes",
     *("caller_lists", "schedules", "groups", "queues", "menus", "policies", "conferences"),
-    *("parking_lots", "pages"),
+    *("parking_lots", "pages", "fraud_rules", "fraud_allows", "fraud_permissions"),
 )
 _AT_TOP = (
     "settings",
@@ -69,6 +69,7 @@ _AT_TOP = (
     "routes",
     "emergency_numbers",
     "accounts",
+    *("fraud_rules", "fraud_allows", "fraud_permissions"),
 )
 _BARE = ("clusters", "device_groups", "domains")
 _LISTS = {
@@ -104,6 +105,7 @@ _WORDS = (
     ("queues", "required_skills"),
     ("users", "record_calls"),
     ("queue_members", "skills"),
+    *(("fraud_rules", column) for column in ("destinations", "days", "actions")),
 )
 CSV_TABLES = tuple(dict.fromkeys((*_AT_TOP, *_IN_ACCOUNT, *(table for table, _, _ in _LISTS.values()))))
 

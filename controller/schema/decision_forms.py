@@ -137,7 +137,7 @@ REFERENCES = {
     ),
 }
 # Forms whose values are lists in the database.
-LISTS = ("words", "weekdays", "skills", "calls")
+LISTS = ("words", "weekdays", "skills", "calls", "destinations", "fraud actions")
 
 _ACCOUNT = {"account": "slug_form"}
 _WHEN = {"schedule": "slug_form", "schedule_open": "bool"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import psycopg
 
-from controller.schema import decision_forms, feature_forms, queue_forms
+from controller.schema import decision_forms, feature_forms, fraud_forms, queue_forms
 
 _TEXT = "up to 80 characters without ; = double quotes \\ $ ` { } < > | or control characters"
 
@@ -99,6 +99,7 @@ _NAMES = {
     **decision_forms.NAMES,
     **feature_forms.NAMES,
     **queue_forms.NAMES,
+    **fraud_forms.NAMES,
 }
 
 # (the row names something missing, something still names the row)
@@ -167,6 +168,7 @@ _REFERENCES = {
     **decision_forms.REFERENCES,
     **feature_forms.REFERENCES,
     **queue_forms.REFERENCES,
+    **fraud_forms.REFERENCES,
 }
 _OWNER = ("there is no such account", "rows belong to this account")
 _ROW_NUMBER = "the database numbers rows by itself: leave id out"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.schema import decision_forms, feature_forms, queue_forms
+from controller.schema import decision_forms, feature_forms, fraud_forms, queue_forms
 from controller.schema.explain import FORMS
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -64,6 +64,7 @@ _CHOICES = {
     **decision_forms.CHOICES,
     **feature_forms.CHOICES,
     **queue_forms.CHOICES,
+    **fraud_forms.CHOICES,
 }
 
 
@@ -109,6 +110,7 @@ _SPECIAL: dict[str, tuple[Callable[[str], bool], str]] = {
     **decision_forms.SPECIAL,
     **feature_forms.SPECIAL,
     **queue_forms.SPECIAL,
+    **fraud_forms.SPECIAL,
 }
 _WORDS = {
     "setting_name": "lower-case letters, digits and underscores, such as zone",
@@ -270,7 +272,7 @@ SHAPES: dict[str, Shape] = {
     ),
     **{
         table: Shape(*spec)
-        for tables in (decision_forms.TABLES, queue_forms.TABLES, feature_forms.TABLES)
+        for tables in (decision_forms.TABLES, queue_forms.TABLES, feature_forms.TABLES, fraud_forms.TABLES)
         for table, spec in tables.items()
     },
     "extensions": Shape(

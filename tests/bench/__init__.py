@@ -17,6 +17,7 @@ REGISTRY = {
     "queue_callers": "tests.bench.agi_waiting",
     "names": "tests.bench.names",
     "balance": "tests.bench.balance",
+    "fraud": "tests.bench.fraud",
     "start_of_the_command": "tests.bench.command",
     "fill_empty_edge": "tests.bench.fill_edge",
     "compile_from_nothing": "tests.bench.compile",
