@@ -78,16 +78,17 @@ def simulate_command(
     Accounts are placed, nodes take calls and calls choose nodes by the rules of the real thing. A day of the usual size
     takes half a minute on one processor and 400 MB, and needs numpy: pip install 'dialplane[simulate]'.
 
-    In the table of events, recovered is the time from its begin until no call had trouble; level again, from its end
-    until nodes were as evenly full as before.
+    In the table of events, shed are calls of accounts above their fair share of an overloaded cluster; recovered is the
+    time from its begin until no call had trouble; level again, from its end until nodes were as evenly full as before.
 
-    FILE is a list; kinds are node_crash, node_freeze, edge_crash, cluster_loss, reports_lost, control_away, load_swing
-    and rebalance:
+    FILE is a list; kinds are node_crash, node_freeze, edge_crash, cluster_loss, reports_lost, control_away, load_swing,
+    overload (of clusters and of those that take over for them) and rebalance:
 
     \b
       - {at: "09:30", kind: node_freeze, count: 20, for_s: 300}
       - {at: "12:00", kind: rebalance, count: 500, for_s: 60}
       - {at: "15:00", kind: load_swing, count: 10, factor: 2.5, for_s: 1800}
+      - {at: "17:00", kind: overload, count: 2, factor: 3, for_s: 900}
 
     \b
     Examples:

@@ -9,6 +9,7 @@
 | `reports_lost` | agents cannot reach PostgreSQL, nodes carry calls as ever | media nodes |
 | `control_away` | PostgreSQL, controllers and name servers are away: targets stay as they are | (none) |
 | `load_swing` | accounts of a cluster call `factor` times as much | clusters |
+| `overload` | the same, and those of the cluster that takes over as well | clusters |
 | `rebalance` | moves from the load measured so far, in batches of `for_s` seconds | most accounts to move |
 """
 
@@ -22,7 +23,7 @@ from controller.errors import BadRows
 
 KINDS = (
     "node_crash", "node_freeze", "edge_crash", "cluster_loss", "reports_lost", "control_away", "load_swing",
-    "rebalance",
+    "overload", "rebalance",
 )  # fmt: skip
 _FIELDS = {"at", "kind", "count", "for_s", "factor"}
 
@@ -52,6 +53,7 @@ def default(hours: float, nodes: int, edges: int) -> tuple[Event, ...]:
         Event(at(0.38), "node_freeze", count=few),
         Event(at(0.50), "rebalance", count=1000, for_s=60),
         Event(at(0.58), "edge_crash", count=some_edges),
+        Event(at(0.60), "overload", count=1, for_s=900, factor=2.0),
         Event(at(0.63), "cluster_loss", count=1),
         Event(at(0.68), "load_swing", count=max(1, nodes // 200), for_s=1200, factor=2.0),
         Event(at(0.76), "node_crash", count=5 * few),

@@ -14,18 +14,22 @@ An account with one call is never refused, and where one account has all calls n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from math import floor
+from typing import Generic, NamedTuple, TypeVar
 
 BEGINS, ENDS, BACK = Fraction(9, 10), Fraction(8, 10), Fraction(9, 10)
 
 
-class Overload(NamedTuple):
-    """A cluster that is overloaded: the fair level in calls, and the accounts above it."""
+Account = TypeVar("Account", bound=Hashable)
+
+
+class Overload(NamedTuple, Generic[Account]):
+    """A cluster that is overloaded: the fair level in calls, and the accounts above it, by name or number."""
 
     level: Fraction
-    refused: frozenset[str]
+    refused: frozenset[Account]
 
 
 class Carrier(NamedTuple):
@@ -55,17 +59,20 @@ def room(nodes: Iterable[Carrier]) -> Fraction | None:
 
 def level(calls: Collection[int], places: Fraction) -> Fraction | None:
     """The most that each may have so that all have `places` together (max-min fair); None: there are places for all."""
-    left, many = places, len(calls)
-    for one in sorted(calls):
-        share = left / many
-        if one > share:
-            return share
-        left -= one
-        many -= 1
-    return None
+    # From the largest down, as few are above; in whole parts of a call, as fractions are slow and accounts many.
+    left, part = places.numerator - sum(calls) * places.denominator, places.denominator
+    if left >= 0:
+        return None
+    for above, one in enumerate(sorted(calls, reverse=True)):
+        if one * part * above <= left:
+            return Fraction(left, part * above)
+        left += one * part
+    return Fraction(left, part * len(calls))
 
 
-def look(calls: Mapping[str, int], places: Fraction | None, before: Overload | None) -> Overload | None:
+def look(
+    calls: Mapping[Account, int], places: Fraction | None, before: Overload[Account] | None
+) -> Overload[Account] | None:
     """What follows from the calls of accounts on a cluster with that room; None: it is not overloaded."""
     total = sum(calls.values())
     if places is None or total < places * (ENDS if before is not None else BEGINS):
@@ -78,12 +85,8 @@ def look(calls: Mapping[str, int], places: Fraction | None, before: Overload | N
         found = Fraction(1)
     if len(calls) == 1:
         return Overload(found, frozenset())
-    was = before.refused if before is not None else frozenset()
-    return Overload(
-        found,
-        frozenset(
-            account
-            for account, count in calls.items()
-            if count > found or (account in was and count > 1 and count > found * BACK)
-        ),
-    )
+    was: frozenset[Account] = before.refused if before is not None else frozenset()
+    # Calls are whole, so the part below one of a level does not matter; one call is never refused.
+    above, back = floor(found), max(1, floor(found * BACK))
+    near = [(account, count) for account, count in calls.items() if count > back]
+    return Overload(found, frozenset(one for one, count in near if count > above or one in was))

@@ -7,7 +7,7 @@ from html import escape
 from math import ceil, floor, log10
 from typing import NamedTuple
 
-from controller.tiers.simulate import Result, Sample
+from controller.tiers.results import Result, Sample
 from controller.tiers.story import clock, heading
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT = 72, 5
 _MARKS = 13
 
 # Colours that people with any colour vision tell apart (M. Okabe, K. Ito, "Color Universal Design", 2008).
-_BLUE, _RED, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#555555"
+_BLUE, _RED, _GREEN, _BLACK, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#555555", "#E69F00"
 _PAGE, _LEFT, _RIGHT, _TOP, _PANEL, _GAP = 1060, 76, 24, 74, 190, 56
 
 
@@ -62,8 +62,8 @@ def terminal(result: Result) -> Iterator[str]:
     )
     yield ""
     yield from bars(
-        "calls refused, late or lost per minute",
-        [one.refused + one.delayed + one.lost for one in samples],
+        "calls refused, shed, late or lost per minute",
+        [one.refused + one.shed + one.delayed + one.lost for one in samples],
         hours,
     )
 
@@ -116,6 +116,7 @@ def svg(result: Result) -> str:
                 Line("overflowed", _BLACK, [one.overflowed for one in samples]),
                 Line("late", _BLUE, [one.delayed for one in samples]),
                 Line("refused or unreachable", _GREEN, [one.refused for one in samples]),
+                Line("shed for overload", _ORANGE, [one.shed for one in samples]),
                 Line("lost", _RED, [one.lost for one in samples]),
             ],
             True,

@@ -36,6 +36,9 @@ class Reports:
         # PostgreSQL is away: no report arrives, no condition is looked at, targets stay.
         self.away = False
         self.weights = np.zeros_like(world.weight)
+        # What was said last: nodes that are heard of and answer, and how busy they are, in percent.
+        self.heard = np.zeros(world.cap.shape, dtype=bool)
+        self.load = np.zeros_like(world.cap)
         self.changes = 0
         self._seen = np.full((len(self.rows), 3), -1)
         self._first = np.searchsorted([row[0] for row in self.rows], range(len(world.clusters) + 1))
@@ -48,6 +51,8 @@ class Reports:
         load = np.rint(told * self._load_per_call).astype(np.int64)
         self.heard_s[(state != SILENT) & (self.arrive_s <= now_s)] = now_s
         silent_s = now_s - self.heard_s
+        self.heard[self._there] = (silent_s <= pick.SILENT_S) & (state != REFUSES)
+        self.load[self._there] = load
         news = self._news(told, load, silent_s, state)
         touched = set()
         for index in news.tolist():

@@ -1,21 +1,24 @@
 """A day of a large installation in half a minute: calls, failures, and a rebalancing in the middle.
 
 The rules are the product's own: accounts are placed by `rendezvous`, nodes take calls by `pick.condition` and get them
-by `pick.targets`, accounts move as `balance.rebalance` says. Time goes in steps of 10 s, of 1 s around events and
-wherever calls go to a node that does not answer. Everything random comes from one seed: the same seed, the same result.
+by `pick.targets`, those of whom calls are refused for overload are found by `overload.look`, accounts move as
+`balance.rebalance` says. Time goes in steps of 10 s, of 1 s around events, while calls are refused for overload, and
+wherever they go to a node that does not answer. Everything random comes from one seed: the same seed, the same result.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from controller.tiers.balance import Limits, Move, Proposal, rebalance
 from controller.tiers.events import Event, many
 from controller.tiers.reports import NEVER, Reports
+from controller.tiers.results import Outcome, Result, Sample
+from controller.tiers.shedding import Shedding
 from controller.tiers.traffic import OK, REFUSES, SILENT, Count, Traffic
 from controller.tiers.world import (
     CALL_S,
@@ -42,57 +45,6 @@ _SAMPLE_S = 60.0
 _QUIET, _QUIET_S = 10_000, 10.0
 # And nodes are level again when the fullest hundredth is as full, against the mean, as it was; but for this.
 _LEVEL = 1.05
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A minute. Full: calls by what can be carried, by the mean of all that answer. Counts are of the minute."""
-
-    at_s: float
-    calls: int
-    per_s: float
-    node_max: float
-    node_p99: float
-    cluster_max: float
-    overflowed: int
-    refused: int
-    delayed: int
-    lost: int
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What an event did, from its begin until `_AFTER_S` after its end. `None` seconds: not within the run.
-
-    `up`, `ringing`: calls on what failed, when it failed. `recovered_s`: from its begin until calls had no more
-    trouble; `level_s`: from its end until nodes were as level as before.
-    """
-
-    event: Event
-    what: str
-    count: Count = field(default_factory=Count)
-    up: int = 0
-    ringing: int = 0
-    recovered_s: float | None = None
-    level_s: float | None = None
-
-
-@dataclass(slots=True)
-class Result:
-    """All that a simulation says."""
-
-    size: Size
-    samples: list[Sample]
-    outcomes: list[Outcome]
-    total: Count
-    proposal: Proposal | None
-    # Accounts that one more cluster would take, those that would move between old ones, and its part of all capacity.
-    one_more: tuple[int, int, float]
-    # Nodes, in percent of what their weight says, over the time without any event: mean, p99, most.
-    distribution_pct: tuple[float, float, float]
-    clusters: int
-    groups: int
-    conditions: int
 
 
 def simulate(size: Size, events: Sequence[Event], progress: Progress | None = None) -> Result:
@@ -124,6 +76,10 @@ class _Run:
         self.active: list[tuple[Outcome, Callable[[], None]]] = []
         self.outcomes: list[Outcome] = []
         self.nodes = Reports(world)
+        self.shedding = Shedding(world, size.seed)
+        # Accounts whose calls were refused for overload, in all and by event.
+        self.hit: set[int] = set()
+        self.hit_by: dict[int, set[int]] = {}
         self.rate = world.cluster_rate()
         self.placed = world.cluster.copy()
         self.swing = np.ones(len(world.clusters))
@@ -148,6 +104,7 @@ class _Run:
         while now < end:
             # What happens now is in the next reports.
             self.nodes.look(now, self.traffic.calls, self.traffic.status)
+            self.shedding.look(now, self.traffic.calls, self.nodes)
             self._begin(now)
             step = min(self._length(now), end - now)
             self._calls(now, step)
@@ -167,7 +124,7 @@ class _Run:
         index = bisect_right(self.edges_of_time, now)
         if index and now - self.edges_of_time[index - 1] < _LOOK_S:
             return _FINE_S
-        if self.traffic.troubled(self.nodes.weights):
+        if self.traffic.troubled(self.nodes.weights) or self.shedding.active(now):
             return _FINE_S
         ahead = self.edges_of_time[index] - now if index < len(self.edges_of_time) else _STEP_S
         return min(_STEP_S, ahead)
@@ -178,12 +135,21 @@ class _Run:
         wanted = curve(now)
         self.busiest = max(self.busiest, wanted)
         received = self.traffic.received.copy()
-        count = self.traffic.step(now, step, self.rate * wanted * self.swing, self.nodes.weights)
+        rate = self.rate * wanted * self.swing
+        count = self.traffic.step(now, step, rate, self.nodes.weights, self.shedding.refuse)
+        got = self.traffic.received - received
+        self.shedding.settle(
+            self.traffic.calls.sum(axis=1), got.sum(axis=1), self.traffic.came, self.traffic.turned, count
+        )
         for one in (self.total, self.minute, *(outcome.count for outcome, _ in self.active)):
             one.add(count)
+        self.hit.update(hit := self.shedding.hit.tolist())
+        for outcome, _ in self.active if hit else ():
+            by = self.hit_by.setdefault(id(outcome), set())
+            by.update(hit)
+            outcome.shed_accounts = len(by)
         self.trouble.append((now, count.trouble, count.tried))
         if not self.active:
-            got = self.traffic.received - received
             self.calm_got += got
             self.calm_due += got.sum(axis=1, keepdims=True) * self._share()
 
@@ -210,6 +176,7 @@ class _Run:
                 float(clusters.max()) / mean,
                 minute.overflowed,
                 minute.refused + minute.unreachable,
+                minute.shed,
                 minute.delayed,
                 minute.lost_ringing + minute.lost_talking,
             )
@@ -335,7 +302,17 @@ class _Run:
     def _load_swing(self, event: Event, outcome: Outcome, _now: float) -> Callable[[], None]:
         clusters = self._some(event.count, len(self.world.clusters))
         outcome.what = f"{many(len(clusters), 'cluster')}, load x {event.factor:g}"
-        self.swing[clusters] = event.factor
+        return self._swing(clusters, event.factor)
+
+    def _overload(self, event: Event, outcome: Outcome, _now: float) -> Callable[[], None]:
+        clusters = self._some(event.count, len(self.world.clusters))
+        over = {int(one) for one in self.world.overflow[clusters] if one >= 0}
+        clusters = [*clusters, *sorted(over.difference(clusters))]
+        outcome.what = f"{', '.join(self.world.clusters[one] for one in clusters)}, load x {event.factor:g}"
+        return self._swing(clusters, event.factor)
+
+    def _swing(self, clusters: list[int], factor: float) -> Callable[[], None]:
+        self.swing[clusters] = factor
 
         def undo() -> None:
             self.swing[clusters] = 1.0
@@ -361,6 +338,7 @@ class _Run:
         for move in batch:
             self.world.cluster[int(move.account[1:])] = index[move.to]
         self.rate = self.world.cluster_rate()
+        self.shedding.moved()
 
     # The end.
 
@@ -379,6 +357,7 @@ class _Run:
             self.samples,
             self.outcomes,
             self.total,
+            len(self.hit),
             self.proposal,
             (int(taken.sum()), moved, part),
             (float(error.mean()), float(np.percentile(error, 99)), float(error.max())),

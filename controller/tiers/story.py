@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from controller.tiers.simulate import Outcome, Result, Sample
+from controller.tiers.results import Outcome, Result, Sample
 
 _HOUR_S = 3600
 _TIMES = ("from", "at", "value")
@@ -49,6 +49,9 @@ def tables(result: Result) -> Iterator[Table]:
     """All of them, in the order they are read."""
     yield _hours(result)
     yield Table("Events", _EVENT_COLUMNS, tuple(_event(one) for one in result.outcomes))
+    overloaded = tuple(_overload(one) for one in result.outcomes if one.count.shed or one.count.starved)
+    if overloaded:
+        yield Table("Overload", _OVERLOAD_COLUMNS, overloaded)
     yield _totals(result)
     yield Table("Placement", ("what", "value"), tuple(_placement(result)))
     if result.proposal is not None and result.proposal.batches:
@@ -72,7 +75,19 @@ def _hours(result: Result) -> Table:
             rows.append((clock(hour * _HOUR_S), *_hour(part)))
     return Table(
         "Hours (node, p99, cluster: how full the fullest node, hundredth of nodes and cluster are, by the mean of all)",
-        ("from", "calls up", "calls/s", "node", "p99", "cluster", "overflowed", "refused", "late", "lost"),
+        (
+            "from",
+            "calls up",
+            "calls/s",
+            "node",
+            "p99",
+            "cluster",
+            "overflowed",
+            "refused",
+            "shed",
+            "late",
+            "lost",
+        ),
         tuple(rows),
     )
 
@@ -82,15 +97,16 @@ def _hour(part: Sequence[Sample]) -> tuple[Any, ...]:
         return float(sum(getattr(one, name) for one in part)) / len(part)
 
     counts = [
-        sum(getattr(one, name) for one in part) for name in ("overflowed", "refused", "delayed", "lost")
+        sum(getattr(one, name) for one in part)
+        for name in ("overflowed", "refused", "shed", "delayed", "lost")
     ]
     fullness = [f"{mean(name):.2f}" for name in ("node_max", "node_p99", "cluster_max")]
     return f"{mean('calls'):,.0f}", f"{mean('per_s'):,.0f}", *fullness, *(f"{one:,}" for one in counts)
 
 
 _EVENT_COLUMNS = (
-    "at", "event", "on", "lasts", "calls", "ringing", "up", "lost ringing", "lost up", "refused", "late", "longest",
-    "overflowed", "recovered", "level again",
+    "at", "event", "on", "lasts", "calls", "ringing", "up", "lost ringing", "lost up", "refused", "shed", "late",
+    "longest", "overflowed", "recovered", "level again",
 )  # fmt: skip
 
 
@@ -107,11 +123,31 @@ def _event(one: Outcome) -> tuple[Any, ...]:
         f"{count.lost_ringing:,}",
         f"{count.lost_talking:,}",
         f"{count.refused + count.unreachable:,}",
+        f"{count.shed:,}",
         f"{count.delayed:,}",
         f"{count.longest_s:g} s",
         f"{count.overflowed:,}",
         _seconds(one.recovered_s),
         _seconds(one.level_s),
+    )
+
+
+_OVERLOAD_COLUMNS = (
+    "at", "event", "on", "shed", "accounts", "shed below the share", "no node below the share", "recovered",
+)  # fmt: skip
+
+
+def _overload(one: Outcome) -> tuple[Any, ...]:
+    count = one.count
+    return (
+        clock(one.event.at_s),
+        one.event.kind,
+        one.what,
+        f"{count.shed:,}",
+        f"{one.shed_accounts:,}",
+        f"{count.shed_below:,}",
+        f"{count.starved:,}",
+        _seconds(one.recovered_s),
     )
 
 
@@ -124,6 +160,9 @@ def _totals(result: Result) -> Table:
     lines = (
         ("calls tried", total.tried),
         ("refused with 503, as no media node was left", total.refused),
+        ("shed: refused with 503 for overload", total.shed),
+        ("shed of accounts that were below their fair share", total.shed_below),
+        ("no media node left, on overloaded clusters, for accounts within their share", total.starved),
         ("to phones whose edge was gone", total.unreachable),
         ("late: a node was silent first", total.delayed),
         ("overflowed to another cluster", total.overflowed),
@@ -163,7 +202,7 @@ def data(result: Result) -> dict[str, Any]:
     found = result.proposal
     return {
         "size": asdict(result.size) | {"clusters": result.clusters, "device_groups": result.groups},
-        "total": asdict(result.total),
+        "total": asdict(result.total) | {"shed_accounts": result.shed_accounts},
         "events": [asdict(one) for one in result.outcomes],
         "samples": [asdict(one) for one in result.samples],
         "one_more_cluster": dict(zip(("accounts", "between_old", "part"), result.one_more, strict=True)),

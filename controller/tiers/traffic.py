@@ -7,6 +7,7 @@ after a failure of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,11 +36,18 @@ class Retry:
 
 @dataclass(slots=True)
 class Count:
-    """What became of calls since it was made. `longest_s`: the longest any waited in vain."""
+    """What became of calls since it was made. `longest_s`: the longest any waited in vain.
+
+    `refused`: no node was left; `starved`: of these, calls of accounts that had no more than their fair share of an
+    overloaded cluster. `shed`: refused for overload; `shed_below`: of these, calls of accounts below their share.
+    """
 
     tried: int = 0
     overflowed: int = 0
     refused: int = 0
+    shed: int = 0
+    shed_below: int = 0
+    starved: int = 0
     unreachable: int = 0
     delayed: int = 0
     longest_s: float = 0.0
@@ -50,15 +58,28 @@ class Count:
     @property
     def trouble(self) -> int:
         """Calls that found nobody, or late."""
-        return self.refused + self.unreachable + self.delayed + self.lost_ringing
+        return self.refused + self.shed + self.unreachable + self.delayed + self.lost_ringing
 
     def add(self, other: Count) -> None:
         """Sum up."""
-        for name in ("tried", "overflowed", "refused", "unreachable", "delayed", "retried"):
+        for name in (
+            "tried",
+            "overflowed",
+            "refused",
+            "shed",
+            "shed_below",
+            "starved",
+            "unreachable",
+            "delayed",
+            "retried",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lost_ringing += other.lost_ringing
         self.lost_talking += other.lost_talking
         self.longest_s = max(self.longest_s, other.longest_s)
+
+
+Refuse = Callable[[float, Ints, Count], Ints]
 
 
 @dataclass(slots=True)
@@ -72,6 +93,10 @@ class Traffic:
     talking: Ints = field(init=False)
     status: Ints = field(init=False)
     received: Ints = field(init=False)
+    # In the last step, by cluster: calls that came from the cluster that overflows to it, and those of its own accounts
+    # that found no node.
+    came: Ints = field(init=False)
+    turned: Ints = field(init=False)
     # Edge x node: passed over from, until.
     down_from: dict[int, Floats] = field(default_factory=dict)
     down_until: dict[int, Floats] = field(default_factory=dict)
@@ -83,6 +108,7 @@ class Traffic:
         shape = self.world.cap.shape
         self.ringing, self.talking = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.status, self.received = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.came, self.turned = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
 
     @property
     def calls(self) -> Ints:
@@ -93,9 +119,13 @@ class Traffic:
         """Whether calls are sent to a node that does not answer, or wait for their next target."""
         return bool(self.retries) or bool(((self.status > OK) & (weights > 0)).any())
 
-    def step(self, now_s: float, for_s: float, rate: Floats, weights: Ints) -> Count:
-        """`for_s` seconds of calls at so many per second for each cluster, over targets of these weights."""
+    def step(self, now_s: float, for_s: float, rate: Floats, weights: Ints, refuse: Refuse) -> Count:
+        """`for_s` seconds of calls at so many per second for each cluster, over targets of these weights.
+
+        `refuse` says how many new calls of each cluster edges refuse for overload, and counts them.
+        """
         count = Count()
+        self.came, self.turned = np.zeros_like(self.came), np.zeros_like(self.turned)
         self._end(for_s)
         fresh = self.random.poisson(rate * for_s)
         count.tried = int(fresh.sum())
@@ -104,6 +134,7 @@ class Traffic:
             failed = self.random.binomial(fresh, unreachable)
             count.unreachable = int(failed.sum())
             fresh = fresh - failed
+        fresh = fresh - refuse(now_s, fresh, count)
         failing = (self.status > OK) & (weights > 0)
         alone = set(np.flatnonzero(failing.any(axis=1)).tolist())
         due = [one for one in self.retries if one.due_s <= now_s]
@@ -140,12 +171,15 @@ class Traffic:
         for cluster in np.flatnonzero(over).tolist():
             other = int(self.world.overflow[cluster])
             if other < 0:
-                count.refused += int(over[cluster])
+                self.turned[cluster] = over[cluster]
             else:
                 to[other] += over[cluster]
-        left = int(self._spread(to, answering).sum())
-        count.refused += left
-        count.overflowed += int(to.sum()) - left
+        left = self._spread(to, answering)
+        self.came = to - left
+        # Each takes over for one other.
+        self.turned += np.where(self.world.overflow >= 0, left[self.world.overflow], 0)
+        count.refused += int(self.turned.sum())
+        count.overflowed += int(self.came.sum())
 
     def _by_edge(
         self, now_s: float, cluster: int, fresh: int, waiting: list[Retry], weights: Ints, count: Count

@@ -132,7 +132,7 @@ def test_sql_and_python_share_alike(rows: psycopg.Connection) -> None:
 
 def test_sql_and_python_refuse_alike(capped: psycopg.Connection) -> None:
     chance = random.Random(11)
-    before: overload.Overload | None = None
+    before: overload.Overload[str] | None = None
     overloaded = 0
     accounts = {name: chance.randint(2, 30) for name in ("a", "b", "c", "d", "e")}
     for _ in range(80):

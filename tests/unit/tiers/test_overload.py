@@ -47,7 +47,7 @@ def test_the_level_uses_all_places_and_no_more(calls: list[int], places: Fractio
 def test_nobody_below_the_fair_share_is_refused_while_one_above_is_not(
     story: list[tuple[dict[str, int], Fraction]],
 ) -> None:
-    before: Overload | None = None
+    before: Overload[str] | None = None
     for calls, places in story:
         now = overload.look(calls, places, before)
         if now is not None:
@@ -66,7 +66,7 @@ def test_nobody_below_the_fair_share_is_refused_while_one_above_is_not(
 def test_it_begins_at_nine_tenths_and_ends_below_eight() -> None:
     room = Fraction(100)
     seen = []
-    before: Overload | None = None
+    before: Overload[str] | None = None
     for big in (69, 70, 75, 65, 61, 60, 59, 75, 70):
         before = overload.look({"big": big, "small": 20}, room, before)
         seen.append(None if before is None else (int(before.level), sorted(before.refused)))

@@ -62,8 +62,11 @@ def alone(kind: str, count: int = 1, factor: float = 1.0, for_s: float = 600) ->
 def test_calls_need_neither_reports_nor_the_database(kind: str) -> None:
     found, _ = alone(kind, 20)
     assert found.count.tried > 1000
-    assert found.count.trouble == found.count.lost_talking == 0
-    assert found.recovered_s == 0
+    # Nodes that are not heard of take no calls while another of their cluster is: the few that are left may be
+    # overloaded, and so may those that take over.
+    assert found.count.shed_below == (found.count.shed if kind == "control_away" else 0) == 0
+    assert found.count.trouble - found.count.shed == found.count.lost_talking == 0
+    assert found.recovered_s == 0 or found.count.shed
 
 
 def test_a_crashed_node_costs_its_calls_and_no_new_one() -> None:
