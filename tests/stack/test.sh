@@ -78,6 +78,7 @@ if part "stack" make --no-print-directory stack; then
     beside "contract: Kamailio and Asterisk" suite tests/contract
     beside "contract: calls" suite tests/contract_ami
     beside "contract: decisions" suite tests/contract_agi
+    beside "contract: carriers" suite tests/contract_carriers
     beside "names" suite tests/names
     # Last: it keeps processors busy, and by then most of the edge's tests are over.
     beside "check under the newest Python" make --no-print-directory newest
