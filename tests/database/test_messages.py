@@ -59,7 +59,7 @@ def working(url: str, members: dict[str, str]) -> Iterator[psycopg.Connection[An
 
 def accepted(called: str = "103", **changes: Any) -> Accepted:
     now = datetime.now(UTC)
-    values = {
+    values: dict[str, Any] = {
         "id": uuid.uuid4(), "at": now, "account": "acme", "sender": DESK, "user": "alice", "called": called,
         "target": "", "why": "several", "expires_at": now + timedelta(days=7), "content_type": "text/plain",
         "body": "привет".encode(),
@@ -127,32 +127,38 @@ def test_an_outcome_counts_only_with_the_lease(
     assert states(working) == {LOBBY: "due"}
 
 
-def test_who_registers_gets_it_told_or_not(
-    working: psycopg.Connection[Any], url: str, members: dict[str, str]
+WAYS: dict[str, Callable[[psycopg.Connection[Any]], int]] = {
+    "told": lambda connection: store.came(connection, [LOBBY, DESK]),
+    "not told": store.sweep,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_registers_gets_it(
+    working: psycopg.Connection[Any], url: str, members: dict[str, str], way: str
 ) -> None:
-    for way in (lambda: store.came(working, [LOBBY, DESK]), lambda: store.sweep(working)):
-        ship(members["agent"], accepted())
-        store.route_waiting(working, route)
-        (claimed,) = store.claim(working, 10)
-        store.done(working, claimed, Outcome("away", 480, "not registered"), None)
-        assert store.claim(working, 10) == []
-        with psycopg.connect(url) as owner:
-            owner.execute(
-                "INSERT INTO control.registrars (edge, compared_at) VALUES ('edge1', now()) ON CONFLICT DO NOTHING"
-            )
-            owner.execute(
-                "INSERT INTO control.node_state (node, kind, revision, pending, agent_started, heard_at) VALUES"
-                " ('edge1', 'edge', 0, 0, now() - interval '1 h', now() + interval '1 h') ON CONFLICT (node) DO UPDATE"
-                " SET agent_started = excluded.agent_started, heard_at = excluded.heard_at"
-            )
-            owner.execute(
-                "INSERT INTO control.registrations (aor, edge, contacts, since) VALUES (%s, 'edge1', 1, now())"
-                " ON CONFLICT DO NOTHING",
-                (LOBBY,),
-            )
-        way()
-        (claimed,) = store.claim(working, 10)
-        store.done(working, claimed, TAKEN, "edge1")
+    ship(members["agent"], accepted())
+    store.route_waiting(working, route)
+    (claimed,) = store.claim(working, 10)
+    store.done(working, claimed, Outcome("away", 480, "not registered"), None)
+    assert store.claim(working, 10) == []
+    with psycopg.connect(url) as owner:
+        owner.execute(
+            "INSERT INTO control.registrars (edge, compared_at) VALUES ('edge1', now()) ON CONFLICT DO NOTHING"
+        )
+        owner.execute(
+            "INSERT INTO control.node_state (node, kind, revision, pending, agent_started, heard_at) VALUES"
+            " ('edge1', 'edge', 0, 0, now() - interval '1 h', now() + interval '1 h') ON CONFLICT (node) DO UPDATE"
+            " SET agent_started = excluded.agent_started, heard_at = excluded.heard_at"
+        )
+        owner.execute(
+            "INSERT INTO control.registrations (aor, edge, contacts, since) VALUES (%s, 'edge1', 1, now())"
+            " ON CONFLICT DO NOTHING",
+            (LOBBY,),
+        )
+    WAYS[way](working)
+    (claimed,) = store.claim(working, 10)
+    store.done(working, claimed, TAKEN, "edge1")
 
 
 def test_what_expires(working: psycopg.Connection[Any], members: dict[str, str]) -> None:
@@ -174,7 +180,8 @@ def test_what_an_edge_relayed_or_refused(working: psycopg.Connection[Any], membe
     def line(status: int, to: str, reason: str) -> Fact:
         said = {
             "ts": 1_764_450_000_123, "event": "message", "message": str(uuid.uuid4()), "edge": "edge1",
-            "account": "acme", "caller": "alice", "device": DESK, "called": "103", "to": to, "status": status, "reason": reason, "size": 0,
+            "account": "acme", "caller": "alice", "device": DESK, "called": "103", "to": to, "status": status,
+            "reason": reason, "size": 0,
         }  # fmt: skip
         return parse(json.dumps(said).encode(), "edge1", "file", status)
 
