@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from controller.calls import store as calls
 from controller.calls.facts import Fact, parse
 from controller.cli import main
+from controller.cli.doctor import examine
 from controller.messages import store
 from controller.messages.decide import route
 from controller.messages.http import Inbound
@@ -242,6 +243,36 @@ def test_old_ones_are_forgotten(working: psycopg.Connection[Any], url: str, memb
         )
     assert [store.forget(working), store.forget(working)] == [1, 0]
     assert one(working, "state") == ("accepted",)
+
+
+def test_commands_of_deliveries_are_removed(working: psycopg.Connection[Any], url: str) -> None:
+    with psycopg.connect(url) as owner:
+        owner.execute(
+            "INSERT INTO control.node_commands (node, verb, taken_at, done_at, result) SELECT 'edge1', v, d, d, '{}'"
+            " FROM unnest('{message,calls}'::text[]) AS v, unnest(ARRAY[now(), now() - interval '1 h']) AS d"
+        )
+    store.forget(working)
+    rows = working.execute(
+        "SELECT verb, count(*) FROM control.node_commands GROUP BY verb ORDER BY verb"
+    ).fetchall()
+    assert rows == [("calls", 2), ("message", 1)]
+
+
+def test_the_doctor_says_when_nobody_delivers(
+    working: psycopg.Connection[Any], url: str, members: dict[str, str]
+) -> None:
+    def said() -> list[tuple[str, str]]:
+        return [(one.found, one.remedy) for one in examine(url) if one.about == "messages"]
+
+    assert said() == []
+    ship(members["agent"], accepted(at=datetime.now(UTC) - timedelta(minutes=1)))
+    ((sentence, remedy),) = said()
+    assert sentence == "1 were accepted and nobody looks at them"
+    assert "dialplane-messages" in remedy
+    store.route_waiting(working, route)
+    assert [sentence for sentence, _ in said()] == [
+        "1 wait for their devices (dialplane message list --waiting)"
+    ]
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
