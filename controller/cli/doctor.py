@@ -198,6 +198,20 @@ def _moves(connection: Connection[Any]) -> Iterator[Finding]:
         )
 
 
+def _messages(connection: Connection[Any]) -> Iterator[Finding]:
+    """Messages that nobody looks at, and those that wait for a device or a carrier."""
+    row = connection.execute(
+        """SELECT count(*), count(*) FILTER (WHERE state = 'accepted' AND at < now() - interval '30 s')
+             FROM control.messages WHERE ended_at IS NULL"""
+    ).fetchone()
+    waiting, unseen = row or (0, 0)
+    if unseen:
+        remedy = "start what delivers them: systemctl start dialplane-messages (dialplane message serve)"
+        yield Finding("messages", f"{unseen} were accepted and nobody looks at them", remedy)
+    elif waiting:
+        yield Finding("messages", f"{waiting} wait for their devices (dialplane message list --waiting)")
+
+
 def _kept(connection: Connection[Any]) -> Iterator[Finding]:
     """Logs that grow: how long they are kept, and whether somebody removes what is older."""
     for what, days, oldest, overdue in connection.execute(
@@ -219,5 +233,6 @@ _CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
     _waiting,
     _held,
     _moves,
+    _messages,
     _kept,
 )

@@ -34,7 +34,7 @@ log = logging.getLogger("dialplane.messages")
 AT_ONCE = 32
 _LOOK_S = 1.0
 _SWEEP_S = 5.0
-_FORGET_S = 600.0
+_FORGET_S = 60.0
 _AGAIN_S = 1.0
 _T = TypeVar("_T")
 

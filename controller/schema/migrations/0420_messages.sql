@@ -155,11 +155,16 @@ BEGIN
         SELECT o.ctid FROM control.messages AS o
         WHERE o.ended_at < clock_timestamp() - make_interval(days => days) LIMIT most));
     GET DIAGNOSTICS removed = ROW_COUNT;
+    -- Each try of a delivery was a command to an agent; what came of it stands with the delivery.
+    DELETE FROM control.node_commands AS c WHERE c.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM control.node_commands AS o
+        WHERE o.verb = 'message' AND o.done_at < clock_timestamp() - interval '10 minutes' LIMIT most));
     RETURN removed;
 END
 $$;
 COMMENT ON FUNCTION control.forget_messages IS
-    'Removes messages that are over for longer than the setting messages_keep_days (400; forever) says, at most so many; how many.';
+    'Removes messages that are over for longer than the setting messages_keep_days (400; forever) says, at most so many; how many. '
+    'And commands of deliveries that are done.';
 COMMENT ON COLUMN public.settings.name IS
     'Name of the setting. zone: internal DNS zone between edges and media nodes; device_zone (phones.<zone>): DNS zone of the '
     'names that phones are provisioned with; name_servers (ns1.<zone>): host names joined with commas, each with /address '
