@@ -56,8 +56,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     real = pdns.purge
 
     def purged(path: Path) -> str:
+        done = real(path)
         times.append(time.monotonic())
-        return real(path)
+        return done
 
     with monkeypatch.context() as patch:
         patch.setattr(pdns, "purge", purged)
