@@ -148,7 +148,8 @@ class Engine:
             raise
         except DialplaneError as error:
             return edge, settle.unheard(str(error), one.tries - 1)
-        return edge, settle.answered(int(answer["status"]), str(answer["reason"]), one.tries - 1)
+        status, reason = int(answer["status"]), str(answer["reason"])
+        return edge, settle.answered(status, reason, one.tries - 1, away=bool(answer["away"]))
 
     async def _outside(self, one: store.Claimed, asking: calls.Connection) -> Outcome | None:
         """A carrier takes it, or why not; None: somebody else has it by now."""

@@ -38,7 +38,8 @@ class Phones:
         self.handlers = {"message": self.deliver}
 
     async def deliver(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Send delivery `delivery` to its device: `{"status", "reason"}` as the phone answered, or the edge for it."""
+        """Send delivery `delivery` to its device: `{"status", "reason", "away"}` as the phone answered, or the edge
+        for it."""
         letter = await self._read(int(arguments["delivery"]))
         if letter is None:
             raise NodeRefused(f"there is no delivery {arguments['delivery']} under way")
@@ -51,7 +52,7 @@ class Phones:
                 raise NodeRefused(
                     "the edge does not know its agent: are there two, or is this machine not the edge's?"
                 )
-        return {"status": answer.status, "reason": answer.phrase}
+        return {"status": answer.status, "reason": answer.phrase, "away": answer.away}
 
     async def _send(self, letter: Letter) -> sip.Answer:
         if not self._known or self._edge is None:

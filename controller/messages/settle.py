@@ -19,7 +19,6 @@ _NEVER = frozenset(
     {400, 401, 402, 403, 404, 405, 406, 407, 413, 414, 415, 416, 420, 421, 484, 485, 488, 489, 493}
 )
 _NEVER_5XX = frozenset({501, 505, 513, 555})
-_UNREGISTERED = 480
 _OK, _REDIRECTED, _BAD, _SERVER, _GLOBAL = 200, 300, 400, 500, 600
 
 
@@ -34,12 +33,12 @@ class Settled(NamedTuple):
     reason: str
 
 
-def answered(status: int, reason: str, tries: int) -> Outcome:
-    """What an answer means: `tries` is how often it was tried before this time."""
+def answered(status: int, reason: str, tries: int, *, away: bool = False) -> Outcome:
+    """What an answer means: `tries` is how often it was tried before this time; `away`: the device is not registered."""
+    if away:
+        return Outcome("away", status, reason)
     if _OK <= status < _REDIRECTED:
         return Outcome("delivered", status, reason)
-    if status == _UNREGISTERED:
-        return Outcome("away", status, reason)
     if status in _NEVER or status in _NEVER_5XX or status >= _GLOBAL or status < _BAD:
         return Outcome("failed", status, reason)
     return unheard(reason, tries, status)

@@ -126,7 +126,8 @@ _CAME = """
      WHERE kind = 'device' AND state = 'away' AND address = ANY (%s)"""
 _CAME_UNHEARD = """
     UPDATE control.message_deliveries AS d SET state = 'due', due_at = clock_timestamp()
-     WHERE d.kind = 'device' AND d.state = 'away' AND EXISTS (
+     WHERE d.kind = 'device' AND d.state = 'away'
+       AND d.due_at < clock_timestamp() - make_interval(secs => least(5 * d.tries, 300)) AND EXISTS (
         SELECT FROM control.registered AS r WHERE r.aor = d.address AND r.state = 'registered')"""
 _EXPIRED = """
     SELECT m.id FROM control.messages AS m

@@ -24,10 +24,11 @@ _FINAL = 200
 
 
 class Answer(NamedTuple):
-    """A final answer."""
+    """A final answer. `away`: the edge says so, the device is not registered."""
 
     status: int
     phrase: str
+    away: bool = False
 
 
 async def message(
@@ -91,4 +92,4 @@ async def _answer(reader: asyncio.StreamReader, branch: str) -> Answer:
         if first is None:
             raise NodeRefused(f"the edge answered what is no SIP: {head[:60]!r}")
         if int(first[1]) >= _FINAL and branch in head:
-            return Answer(int(first[1]), first[2])
+            return Answer(int(first[1]), first[2], "\r\nX-DP-Away: 1\r\n" in head)

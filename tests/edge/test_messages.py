@@ -136,7 +136,11 @@ def test_accepted_before_202(make: Make, edge: Edge, called: str, target: str, w
 def test_a_retransmission_is_one_message(make: Make, edge: Edge) -> None:
     desk = make("desk1", 74)
     sent = said(desk, f"sip:600@{DOMAIN}")
-    desk.raw(str(sent).encode())
+    for _ in range(2):
+        # As a phone does it: not before half a second.
+        time.sleep(0.1)
+        desk.raw(str(sent).encode())
+    assert final(desk, sent).status == 202
     assert final(desk, sent).status == 202
     desk.raw(str(sent).encode())
     assert final(desk, sent).status == 202
@@ -251,4 +255,13 @@ def test_the_agent_delivers(make: Make, edge: Edge, phones: tuple[Endpoint, Endp
 )
 def test_the_agent_hears_why_not(make: Make, edge: Edge, aor: str, key: str, status: int) -> None:
     agent, sent = delivered(make, edge, aor, key)
-    assert final(agent, sent).status == status
+    answer = final(agent, sent)
+    assert (answer.status, answer.get("X-DP-Away")) == (status, "1" if status == 480 else None)
+
+
+def test_who_is_away_is_the_edges_word(make: Make, edge: Edge, phones: tuple[Endpoint, Endpoint]) -> None:
+    _, lobby = phones
+    agent, sent = delivered(make, edge)
+    lobby.answer(lobby.expect("MESSAGE"), 480, "Not Registered", (("X-DP-Away", "1"),))
+    answer = final(agent, sent)
+    assert (answer.status, answer.get("X-DP-Away")) == (480, None)

@@ -169,6 +169,24 @@ async def test_a_phone_that_will_never_take_it(make: Make, edge: Edge, url: str,
     lobby.register(expires=0)
 
 
+async def test_a_phone_that_is_there_and_will_not_now_is_asked_again_after_a_while(
+    make: Make, edge: Edge, url: str, tmp_path: Path
+) -> None:
+    desk, lobby = make("desk1", 50), make("lobby", 51)
+    lobby.register()
+    async with agent(url, edge, tmp_path), engine(url):
+        sent = said(desk, f"sip:103@{DOMAIN}")
+        for _ in range(2):
+            lobby.answer(await asyncio.to_thread(lobby.expect, "MESSAGE", 15), 480, "Do Not Disturb")
+        answer = await asyncio.to_thread(final, desk, sent)
+        assert answer.status == 202
+        await until(lambda: record(url, answer["X-DP-Message"])["to"] == {LOBBY: "due"})
+        assert await asyncio.to_thread(lobby.silent, 3)
+        assert (await asyncio.to_thread(taken, lobby))["X-DP-Message"] == answer["X-DP-Message"]
+        await until(lambda: delivered(url, answer["X-DP-Message"]))
+    lobby.register(expires=0)
+
+
 async def test_messages_come_in_their_order_and_once(
     make: Make, edge: Edge, url: str, tmp_path: Path
 ) -> None:

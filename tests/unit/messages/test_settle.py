@@ -13,7 +13,7 @@ from controller.messages.settle import Settled, answered, settle, unheard
     [
         (200, "delivered"),
         (202, "delivered"),
-        (480, "away"),
+        (480, "due"),
         (404, "failed"),
         (415, "failed"),
         (405, "failed"),
@@ -30,6 +30,10 @@ from controller.messages.settle import Settled, answered, settle, unheard
 def test_what_an_answer_means(status: int, state: str) -> None:
     found = answered(status, "As it says", 0)
     assert (found.state, found.status, found.reason) == (state, status, "As it says")
+
+
+def test_who_is_away_waits_for_no_time() -> None:
+    assert answered(480, "Not Registered", 3, away=True) == ("away", 480, "Not Registered", 0)
 
 
 def test_pauses_grow_to_a_quarter_of_an_hour() -> None:
