@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -262,15 +262,20 @@ def _recorded(
         def events(first: datetime, last: datetime) -> Iterable[Event]:
             return store.events(connection, setup.profiles, rates, account, first, last)
 
-        usual = {}
-        if history:
-            usual = baseline.usual(setup.rules, events(begin - history * _DAY, begin))
         total = store.count(connection, account, begin, end)
-        trial = Trial(
-            Engine(
-                setup.rules, allows=setup.allows, permissions=setup.permissions, profiles=setup.profiles, usual=usual
-            )
+        usual: dict[tuple[str, str], float] = {}
+        engine = Engine(
+            setup.rules, allows=setup.allows, permissions=setup.permissions, profiles=setup.profiles, usual=usual
         )  # fmt: skip
+
+        def remembered() -> Iterator[Event]:
+            for event in events(begin - history * _DAY, begin):
+                engine.learn(event)
+                yield event
+
+        if history:
+            usual.update(baseline.usual(setup.rules, remembered()))
+        trial = Trial(engine)
         progress = _progress(total)
         for event in events(begin, end):
             trial.step(event)

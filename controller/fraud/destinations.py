@@ -100,9 +100,7 @@ def _classified(begin: str, length: int, home: str) -> Destination:  # noqa: PLR
 
 
 def _same_code(country: str, home: str) -> bool:
-    """Guernsey dials London as national; nobody dials Jamaica so."""
-    if country in HIGH_RISK or home in HIGH_RISK:
-        return False
+    """Guernsey dials London as national; nobody dials Jamaica so, nor Kazakhstan."""
     code = phonenumbers.country_code_for_region(country)
     return code not in (0, 1, 7) and code == phonenumbers.country_code_for_region(home)
 

@@ -140,6 +140,7 @@ def test_what_allows_something_else_allows_nothing(allow: Allow) -> None:
 
 def test_emergency_calls_are_never_counted_nor_blocked() -> None:
     calls = [start(f"c{n}", n, called="112", emergency=True, cls="premium") for n in range(9)]
+    also = start("x", 10, called="112", emergency=True, cls="national")
     held = Engine(
         [rule("calls", 2, actions=("outbound_off", "suspend"))], permissions=[Permission("premium", False)]
     )
@@ -147,7 +148,8 @@ def test_emergency_calls_are_never_counted_nor_blocked() -> None:
     for number in range(3):
         held.feed(start(f"d{number}", number))
     assert held.blocks(start("x", 10)) is not None
-    assert held.blocks(start("x", 10, called="112", emergency=True)) is None
+    assert held.blocks(also._replace(emergency=False)) is not None
+    assert held.blocks(also) is None
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,19 @@ def test_a_call_that_is_up_grows() -> None:
     held.feed(end(begun, 630, 620))
     assert held.value(rule("minutes", 9, window_s=3600), "acme") == pytest.approx(620 / 60)
     assert held.calls() == ()
+
+
+def test_what_a_call_costs_is_counted_once_while_it_is_up_and_after() -> None:
+    dear = rule("cost", 1e9, window_s=3600)
+    held = Engine([dear])
+    for number, rate in enumerate((2.0, 5.0)):
+        begun = start(f"c{number}", number, rate=rate)
+        held.feed(begun)
+        held.feed(answer(begun, 10))
+        if rate == 5.0:
+            held.feed(end(begun, 70, 60, cost=rate))
+    held.tick(NOON + 130)
+    assert held.value(dear, "acme") == pytest.approx(2.0 * 2 + 5.0)
 
 
 def test_a_call_whose_end_nobody_tells_is_forgotten() -> None:

@@ -30,6 +30,11 @@ def test_what_comes_late_is_counted_in_its_own_part() -> None:
     sums.add("a", 1150.0, 1, 1150.0)
     assert sums.add("a", 1120.0, 1, 1150.0) == 3
     assert sums.add("a", 1100.0, 1, 1150.0) == 4
+    # It leaves before those that were told earlier and happened later.
+    other = Sums(WINDOW)
+    for at in (1100.0, 1050.0):
+        other.add("a", at, 1, 1100.0)
+    assert other.add("a", 1180.0, 1, 1180.0) == 2
     # Older than the window: no.
     assert sums.add("a", 900.0, 1, 1150.0) == 4
     assert Sums(WINDOW).add("a", 900.0, 1, 1150.0) == 0
