@@ -8,10 +8,12 @@ authenticates in the same way and relays. No account in the test has a call limi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from tests.bench.figures import Figure
-from tests.bench.lab import Lab, say
-from tests.bench.signalling import BARE, EDGE, MEDIA, PHONE, Run, compare, signalling
+from tests.bench.lab import Lab
+from tests.bench.pairs import compare, in_turns
+from tests.bench.signalling import BARE, EDGE, MEDIA, PHONE, signalling
 
 PAIRS = 5
 CALLS = 4_000
@@ -30,16 +32,11 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
     place.answer(PHONE, "u1")
     place.answer(MEDIA, "t1")
     for scenario, (source, transport, port, words) in _WAYS.items():
-        runs: dict[str, list[Run]] = {EDGE: [], BARE: []}
-        for server in runs:
+        for server in (EDGE, BARE):
             # One after the other first: the edge counts a stranger's first requests.
             place.run(server, scenario, source, count=20, at_once=1, transport=transport, port=port)
-        for number in range(PAIRS):
-            # The order changes from pair to pair, so that a drift of the machine favours neither.
-            for server, done in sorted(runs.items(), reverse=bool(number % 2)):
-                done.append(place.run(server, scenario, source, count=CALLS, transport=transport, port=port))
-            say(
-                f"{scenario} {number + 1}/{PAIRS}: "
-                + ", ".join(f"{done[-1].per_s:.0f}/s" for done in runs.values())
-            )
+        once = partial(
+            place.run, scenario=scenario, source=source, count=CALLS, transport=transport, port=port
+        )
+        runs = in_turns(scenario, (EDGE, BARE), PAIRS, once)
         yield from compare(f"invite_per_second.{scenario}", runs[EDGE], runs[BARE], "calls/s", words)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from tests.bench.figures import Figure, median
-from tests.bench.lab import Lab, say
-from tests.bench.signalling import BARE, DEVICES, EDGE, PHONE, Run, Signalling, compare, signalling
+from tests.bench.figures import Figure
+from tests.bench.lab import Lab
+from tests.bench.pairs import compare, costs, in_turns, ratio
+from tests.bench.signalling import BARE, DEVICES, EDGE, PHONE, Signalling, signalling
 
 PAIRS = 5
 REGISTRATIONS = 20_000
@@ -15,17 +17,10 @@ REGISTRATIONS = 20_000
 def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
     """DEVICES phones behind one address and port register again and again."""
     place = signalling(lab)
-    runs: dict[str, list[Run]] = {EDGE: [], BARE: []}
-    for server in runs:
+    for server in (EDGE, BARE):
         place.run(server, "register", PHONE, count=50, at_once=1, port=5080)
-    for number in range(PAIRS):
-        # The order changes from pair to pair, so that a drift of the machine favours neither.
-        for server, done in sorted(runs.items(), reverse=bool(number % 2)):
-            done.append(place.run(server, "register", PHONE, count=REGISTRATIONS, port=5080))
-        say(
-            f"register {number + 1}/{PAIRS}: "
-            + ", ".join(f"{done[-1].per_s:.0f}/s" for done in runs.values())
-        )
+    once = partial(place.run, scenario="register", source=PHONE, count=REGISTRATIONS, port=5080)
+    runs = in_turns("register", (EDGE, BARE), PAIRS, once)
     yield from compare(
         "register_per_second",
         runs[EDGE],
@@ -39,20 +34,8 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
 def beside(place: Signalling) -> Figure:
     """The same with a second edge that is told of every contact, on the same processors."""
     pair = place.pair()
-    ratios = []
-    costs: dict[str, list[float]] = {pair: [], EDGE: []}
     place.run(pair, "register", PHONE, count=50, at_once=1, port=5080)
-    for number in range(PAIRS):
-        done = {
-            server: place.run(server, "register", PHONE, count=REGISTRATIONS, port=5080)
-            for server in sorted((EDGE, pair), reverse=bool(number % 2))
-        }
-        ratios.append(done[pair].per_s / done[EDGE].per_s)
-        for server, run in done.items():
-            costs[server].append(run.cpu_us)
-    return Figure(
-        "register_per_second.with_peer", median(ratios), "x",
-        note=f"against one edge alone; {median(costs[pair]):.0f} us of processor time each against "
-        f"{median(costs[EDGE]):.0f}, "
-        f"the peer's own apart; pairs {' '.join(f'{one:.2f}' for one in sorted(ratios))}",
-    )  # fmt: skip
+    once = partial(place.run, scenario="register", source=PHONE, count=REGISTRATIONS, port=5080)
+    runs = in_turns("register beside a peer", (EDGE, pair), PAIRS, once)
+    note = f"against one edge alone, the peer's own processor time apart: {costs(runs[pair], runs[EDGE])}"
+    return ratio("register_per_second.with_peer", runs[pair], runs[EDGE], None, note)

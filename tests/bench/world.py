@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ PER_CLUSTER = 10_000
 EDGE, MEDIA = "edge1", ("media1", "media2")
 LOOPBACK = "127.0.0"
 # Last octets.
-_ADDRESS = {"edge1": 11, "media1": 21, "media2": 22}
+_ADDRESS = {"edge1": 11, "edge2": 12, "edge3": 13, "media1": 21, "media2": 22, "media3": 23}
 
 # Runs in the controller's image: the same code and Python as `dialplane apply`.
 _COMPILE = """
@@ -52,8 +53,10 @@ class World:
         self.devices = accounts * DEVICES
         self.clusters = -(-accounts // PER_CLUSTER)
         self.database = f"bench{accounts}"
-        # First three octets of the nodes' addresses.
-        self.net = LOOPBACK
+        # First three octets of the nodes' addresses, and the network they are in; "none": each is alone.
+        self.net, self.network = LOOPBACK, "none"
+        self.edges: tuple[str, ...] = (EDGE,)
+        self.media: tuple[str, ...] = MEDIA
         self.containers: dict[str, str] = {}
         self.compiled: dict[str, float] = {}
         self._connections: list[psycopg.Connection[Any]] = []
@@ -79,7 +82,7 @@ class World:
         say(f"{self.devices:,} devices: compiling and publishing everything")
         postgres = self.lab.postgres
         name = self.lab.start(
-            f"compile-{self.accounts}",
+            f"compile-{self.database}",
             "controller",
             "-i",
             *postgres.mount,
@@ -108,18 +111,24 @@ class World:
         return self.compiled
 
     def run(self) -> None:
-        """Start the servers with their agents and the controller; return when all is live and verified."""
+        """Compile everything, start all; return when all is live and verified."""
         if self.containers:
             return
         self.compile()
-        say(f"{self.accounts:,} accounts: starting {EDGE}, {', '.join(MEDIA)} and the controller")
-        for node in (EDGE, *MEDIA):
+        self.start()
+
+    def start(self, *, controller: bool = True) -> None:
+        """Start the servers with their agents, and the controller; return when what is published is verified."""
+        everybody = (*self.edges, *self.media, *(["controller"] if controller else []))
+        say(f"{self.database}: starting {', '.join(everybody)}")
+        for node in (*self.edges, *self.media):
             self.containers[node] = self.node(node)
-        self.containers["controller"] = self.lab.start(
-            f"controller-{self.accounts}", "controller", *self.lab.postgres.mount,
-            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'controller')}",
-            command=["dialplane", "controller", "run", "--auto"],
-        )  # fmt: skip
+        if controller:
+            self.containers["controller"] = self.lab.start(
+                f"controller-{self.database}", "controller", *self.lab.postgres.mount,
+                "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'controller')}",
+                command=["dialplane", "controller", "run", "--auto"],
+            )  # fmt: skip
         self.wait_verified(self.newest(), limit_s=600)
         # What a mass import leaves behind is done now, not in the middle of what is measured.
         with psycopg.connect(self.lab.postgres.url(self.database, "postgres"), autocommit=True) as connection:
@@ -130,14 +139,22 @@ class World:
         """Its servers, agents and controller take no more processor time."""
         self.lab.command(["docker", "pause", *self.containers.values()])
 
-    def node(self, node: str, network: str = "none") -> str:
-        """Start a node's container: server and agent."""
-        address = f"{self.net}.{_ADDRESS[node]}"
+    def address(self, node: str) -> str:
+        """The address of a node."""
+        return f"{self.net}.{_ADDRESS[node]}"
+
+    def node(self, node: str) -> str:
+        """Start a node's container: server and agent. Edges in one network know each other."""
+        options: tuple[str, ...] = ()
+        if self.network != "none":
+            options = ("--ip", self.address(node))
+            peers = {one: f"{self.address(one)}:5060" for one in self.edges if one != node}
+            if node in self.edges and peers:
+                options += ("-e", f"PEERS={json.dumps(peers)}")
         return self.lab.start(
-            f"{node}-{self.database}", "edge" if node == EDGE else "media", *self.lab.postgres.mount,
-            *node_environment(node, address, self.devices),
-            *(("--ip", address) if network != "none" else ()),
-            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'agent')}", network=network,
+            f"{node}-{self.database}", "edge" if node in self.edges else "media", *self.lab.postgres.mount,
+            *node_environment(node, self.address(node), self.devices), *options,
+            "-e", f"DIALPLANE_DATABASE={self.lab.postgres.inside(self.database, 'agent')}", network=self.network,
         )  # fmt: skip
 
     def newest(self) -> int:
@@ -146,9 +163,9 @@ class World:
             row = connection.execute("SELECT coalesce(max(id), 0) FROM control.revisions").fetchone()
         return int(row[0]) if row else 0
 
-    def wait_verified(self, revision: int, limit_s: float, nodes: tuple[str, ...] = (EDGE, *MEDIA)) -> float:
-        """Until these nodes report everything compared at that revision; seconds waited."""
-        began = time.monotonic()
+    def wait_verified(self, revision: int, limit_s: float, nodes: tuple[str, ...] = ()) -> float:
+        """Until these nodes, or all, report everything compared at that revision; seconds waited."""
+        began, nodes = time.monotonic(), nodes or (*self.edges, *self.media)
         statement = """
             SELECT count(*) FROM control.node_state
              WHERE node = ANY (%s) AND revision >= %s AND verified_revision >= %s AND pending = 0
@@ -193,25 +210,36 @@ class World:
                  WHERE a.id %% %s = c.place AND c.place > 0""",
                 (self.clusters,),
             )
-        add_nodes(psycopg.connect(postgres.url(self.database, "admin"), autocommit=True))
+        add_nodes(
+            psycopg.connect(postgres.url(self.database, "admin"), autocommit=True),
+            self.net,
+            self.edges,
+            self.media,
+        )
         with psycopg.connect(postgres.url(self.database, "postgres"), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
 
 
-def add_nodes(connection: psycopg.Connection[Any], net: str = LOOPBACK) -> None:
-    """Rows of the edge and of the media nodes, and what they belong to."""
+def add_nodes(
+    connection: psycopg.Connection[Any],
+    net: str = LOOPBACK,
+    edges: Sequence[str] = (EDGE,),
+    media: Sequence[str] = MEDIA,
+) -> None:
+    """Rows of the edges and of the media nodes, and what they belong to."""
     with connection:
         connection.execute("INSERT INTO public.device_groups (name) VALUES ('phones')")
         connection.execute(
             "INSERT INTO public.clusters (name) VALUES (%s) ON CONFLICT DO NOTHING", (synthetic.CLUSTER,)
         )
-        connection.execute(
-            """
-            INSERT INTO public.nodes (name, kind, device_group_id, address)
-            SELECT %s, 'edge', id, %s FROM public.device_groups""",
-            (EDGE, f"{net}.{_ADDRESS[EDGE]}"),
-        )
-        for name in MEDIA:
+        for name in edges:
+            connection.execute(
+                """
+                INSERT INTO public.nodes (name, kind, device_group_id, address)
+                SELECT %s, 'edge', id, %s FROM public.device_groups""",
+                (name, f"{net}.{_ADDRESS[name]}"),
+            )
+        for name in media:
             connection.execute(
                 """
                 INSERT INTO public.nodes (name, kind, cluster_id, address)
@@ -223,7 +251,7 @@ def add_nodes(connection: psycopg.Connection[Any], net: str = LOOPBACK) -> None:
 def node_environment(node: str, address: str, devices: int) -> tuple[str, ...]:
     """Options of `docker run` for a node; an edge's memory goes with the devices it holds."""
     options = {"DIALPLANE_NODE": node, "ADDRESS": address, "DIALPLANE_AMI_USER": "agent"}
-    if node == EDGE:
+    if node.startswith("edge"):
         # About 1.1 kB of shared memory per device for its three entries; loading reads a table into private memory.
         options["KAMAILIO_SHM_MB"] = str(256 + devices // 600)
         options["KAMAILIO_PKG_MB"] = str(64 + devices // 500)

@@ -86,23 +86,28 @@ class Load:
 
     def calls(self) -> list[Call]:
         """All that were begun, oldest first."""
-        found: dict[str, Call] = {}
-        for line in stack.execute("phones", "cat", self._log).out.splitlines():
-            _, _, stamp, way, call_id, cseq, first = line.split("\t")
-            at, number, method = float(stamp), *cseq.removeprefix("CSeq:").split()
-            if method == "INVITE" and way == "S" and number == "1":
-                found.setdefault(call_id, Call(at))
-            elif method == "INVITE" and way == "R" and (status := int(first.split()[1])) >= 200:
-                found[call_id].status = status
-                if status == 200 and found[call_id].answered is None:
-                    found[call_id].answered = at
-            elif method == "BYE" and way == "S" and found[call_id].hung_up is None:
-                found[call_id].hung_up = at
-            elif method == "BYE" and way == "R":
-                found[call_id].bye_status = int(first.split()[1])
-                if found[call_id].bye_status == 200:
-                    found[call_id].ended = at
-        return sorted(found.values(), key=lambda call: call.began)
+        return read(stack.execute("phones", "cat", self._log).out)
+
+
+def read(log: str) -> list[Call]:
+    """Calls of SIPp's log of short messages, oldest first."""
+    found: dict[str, Call] = {}
+    for line in log.splitlines():
+        _, _, stamp, way, call_id, cseq, first = line.split("\t")
+        at, number, method = float(stamp), *cseq.removeprefix("CSeq:").split()
+        if method == "INVITE" and way == "S" and number == "1":
+            found.setdefault(call_id, Call(at))
+        elif method == "INVITE" and way == "R" and (status := int(first.split()[1])) >= 200:
+            found[call_id].status = status
+            if status == 200 and found[call_id].answered is None:
+                found[call_id].answered = at
+        elif method == "BYE" and way == "S" and found[call_id].hung_up is None:
+            found[call_id].hung_up = at
+        elif method == "BYE" and way == "R":
+            found[call_id].bye_status = int(first.split()[1])
+            if found[call_id].bye_status == 200:
+                found[call_id].ended = at
+    return sorted(found.values(), key=lambda call: call.began)
 
 
 @dataclass(slots=True)
