@@ -34,7 +34,8 @@ class Settled(NamedTuple):
 
 
 def answered(status: int, reason: str, tries: int, *, away: bool = False) -> Outcome:
-    """What an answer means: `tries` is how often it was tried before this time; `away`: the device is not registered."""
+    """What an answer means: `tries` is how often it was tried before this time; `away`: the device is not
+    registered."""
     if away:
         return Outcome("away", status, reason)
     if _OK <= status < _REDIRECTED:
