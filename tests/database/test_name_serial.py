@@ -12,6 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.database.name_rows import fill
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def filled(new_database: Callable[..., str]) -> str:

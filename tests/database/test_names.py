@@ -15,6 +15,8 @@ from controller.dns import names, store
 from controller.schema.importer import load, read_company
 from tests.database.name_rows import fill
 
+pytestmark = pytest.mark.thorough
+
 # Other conditions than today's: a third of the nodes is full, the others have shares of all sizes.
 CONDITIONS = """
     CREATE OR REPLACE VIEW control.takes_calls AS
@@ -190,7 +192,6 @@ def test_names_that_accounts_might_have_collide_with_none_of_ours(company: psyco
 # --- size -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
 def test_a_name_is_found_by_indexes_whatever_the_number_of_accounts(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")

@@ -15,6 +15,8 @@ from controller.cli import main
 from controller.revision import wait
 from tests.database.agents import Agents, report, silent
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Result]
 # Changes an extension: media nodes of cluster c1, not the edge.
 RING = "UPDATE extensions SET ring_time_s = 30 WHERE extension = '101'"
@@ -93,7 +95,6 @@ def test_a_node_that_was_long_away_costs_no_wait(run: Run, url: str) -> None:
 
 
 @pytest.mark.usefixtures("changed")
-@pytest.mark.thorough
 def test_a_node_that_fell_silent_just_now_is_waited_for(run: Run, url: str) -> None:
     """Its agent restarts, as at an upgrade."""
     silent(url, "media2", 5)

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from controller.moves import say
 from controller.moves.decide import decide, turned
 from controller.moves.model import Action, Batch, Facts, Move, Node, Verb
 from tests.unit.moves.moving import GROUPS, at, batch, move
+
+pytestmark = pytest.mark.thorough
 
 ACCOUNTS = ("acme", "globex", "initech")
 EDGES = ("edge1", "edge2")

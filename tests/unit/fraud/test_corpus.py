@@ -23,6 +23,8 @@ from controller.fraud.model import CLASSES, END, MESSAGE, START
 from controller.fraud.trial import Trial
 from tests.unit.fraud.calls import TUNIS, answer, end, rule, start
 
+pytestmark = pytest.mark.thorough
+
 SMALL = (24, 1)
 
 
@@ -93,7 +95,6 @@ def test_the_default_rules_stop_every_fast_campaign_of_a_small_corpus(small: Cor
     assert found.false == []
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("seed", about.HELD_OUT[:1])
 def test_what_is_promised_holds_on_a_seed_that_changed_no_rule(seed: int) -> None:
     found = score(corpus(seed, 200, 2))

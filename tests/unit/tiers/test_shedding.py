@@ -21,6 +21,8 @@ from controller.tiers.simulate import simulate
 from controller.tiers.traffic import Count, Traffic
 from controller.tiers.world import Floats, Size
 
+pytestmark = pytest.mark.thorough
+
 MORNING, DAY_S = Size(nodes=64, edges=16, accounts=3000, hours=9.75, seed=5), 9 * 3600.0
 LEVEL = Event(DAY_S - 3600, "rebalance", 500, 60)
 
@@ -31,7 +33,6 @@ def day(*happens: Event) -> tuple[Outcome, Result]:
     return result.outcomes[1], result
 
 
-@pytest.mark.thorough
 def test_accounts_above_their_share_are_refused_and_nobody_below() -> None:
     found, result = day(Event(DAY_S, "overload", 1, 900, 2.0))
     count = found.count
@@ -52,7 +53,6 @@ def test_accounts_above_their_share_are_refused_and_nobody_below() -> None:
     assert "shed for overload" in plot.svg(result)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("factor", [2.0, 4.0])
 def test_without_the_rule_it_would_hit_everybody(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     """Of what comes all at once, calls below the share find no place either, but a fraction of them."""
@@ -66,7 +66,6 @@ def test_without_the_rule_it_would_hit_everybody(monkeypatch: pytest.MonkeyPatch
     assert found.count.refused < without.count.refused / 4
 
 
-@pytest.mark.thorough
 def test_a_cluster_whose_overflow_has_room_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     overloaded: set[int] = set()
     real = Shedding.look
@@ -83,7 +82,6 @@ def test_a_cluster_whose_overflow_has_room_refuses_nobody(monkeypatch: pytest.Mo
     assert not any(one.title == "Overload" for one in story.tables(result))
 
 
-@pytest.mark.thorough
 def test_edges_obey_for_ninety_seconds_when_the_database_is_away() -> None:
     away = DAY_S + 420
     found, result = day(Event(DAY_S, "overload", 1, 1200, 2.0), Event(away, "control_away", 1, 360))
@@ -96,7 +94,6 @@ def test_edges_obey_for_ninety_seconds_when_the_database_is_away() -> None:
     assert found.count.shed > 0
 
 
-@pytest.mark.thorough
 def test_the_short_cut_leaves_out_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it says that no overload begins, the rule says the same."""
     looked = 0
@@ -115,7 +112,6 @@ def test_the_short_cut_leaves_out_no_look(monkeypatch: pytest.MonkeyPatch) -> No
     assert looked > 10_000
 
 
-@pytest.mark.thorough
 def test_a_day_without_overload_is_the_same_day_with_and_without_the_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
