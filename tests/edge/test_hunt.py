@@ -122,5 +122,5 @@ def test_a_text_of_a_media_node_reaches_all_contacts_of_a_device(make: Make, med
     assert media.expect(200)
     stranger = make("desk1", 76)
     stranger.send("MESSAGE", uri, headers=(("Content-Type", "text/plain"),), body="hello")
-    assert stranger.expect(405), "phones send no texts"
+    assert stranger.expect(407), "who writes signs in"
     phone.register(expires=0)

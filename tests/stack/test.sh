@@ -86,12 +86,15 @@ if [ "$STARTED" ]; then
     beside "contract: decisions" suite tests/contract_agi
     beside "contract: carriers" suite tests/contract_carriers
     beside "names" suite tests/names
-    # Last: it keeps processors busy, and by then most of the edge's tests are over.
-    beside "check under the newest Python" make --no-print-directory newest
+    beside "image with the newest Python" docker compose --profile check --progress quiet build check
   } &
   part "media node" by_three tests/media
   tell_those_beside 7
+  rm -rf "$LANE" && mkdir "$LANE"
+  # Live tests mostly wait: what they leave of the processors is enough for this, and it gets no more (cpu_shares).
+  beside "check under the newest Python" make --no-print-directory newest &
   part "live: the whole stack" suite tests/live
+  tell_those_beside 1
   part "demo" demo
 fi
 AGAIN=$(cat .stack/again 2>/dev/null)
