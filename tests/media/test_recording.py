@@ -33,8 +33,8 @@ def recordings(media: MediaNode, leg: Leg) -> list[tuple[str, str]]:
 
 
 def loudness(media: MediaNode, path: str) -> float:
-    """How much of the file is sound, in seconds. Asterisk may still be writing its head."""
-    until(lambda: media.sh(f"od -A n -N 12 -t c {path} | tr -d ' \\n'").endswith("WAVE"))
+    """How much of the file is sound, in seconds. Asterisk writes its length into its head when it is closed."""
+    until(lambda: any(base64.b64decode(media.sh(f"head -c 8 {path} | base64"))[4:]))
     with wave.open(io.BytesIO(base64.b64decode(media.sh(f"base64 {path}")))) as file:
         samples = array.array("h", file.readframes(file.getnframes()))
         return float(sum(abs(one) > 500 for one in samples) / file.getframerate())
