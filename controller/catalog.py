@@ -34,10 +34,9 @@ TABLES: dict[tuple[str, str], Table] = {
         Table(_E, "account", _C, *_HTABLE, "account: cluster, limits, country"),
         Table(_E, "domain", _C, *_HTABLE, "SIP domain: its account"),
         Table(_E, "credential", _C, *_HTABLE, "device: digest HA1, account, user, limit"),
-        Table(_E, "straight", _C, *_HTABLE, "extension that rings one device and nothing else"),
         Table(_E, "shared", _C, *_HTABLE, "device: groups it joins by registering, and their numbers"),
         Table(_E, "lamp", _C, *_HTABLE, "extension that phones of the account may watch: its user"),
-        Table(_E, "message", _C, *_HTABLE, "extension, number or user of an account: who gets its messages"),
+        Table(_E, "lead", _C, *_HTABLE, "extension, user or group of an account: whose devices it means"),
         Table(_E, "number", _C, *_HTABLE, "E.164 number: its account"),
         Table(
             _E,

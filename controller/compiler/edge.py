@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from phonenumbers import PhoneMetadata
 
-from controller.desired.model import Account, Device, Extension, Step, System, Trunk
+from controller.desired.model import Account, Device, Step, System, Trunk
 from controller.entries import EVERYWHERE, Address, Entry
 
 # An extension whose every next step the edge can do by itself needs no media node.
@@ -72,18 +72,10 @@ def account_entries(account: Account) -> Iterator[Entry]:
             devices_of.setdefault(device.user, []).append(device)
         marks = (";lamp=1" if device.user in watched else "") + (";tape=1" if device.user in recorded else "")
         yield entry("credential", f"{device.name}@{device.domain}", _credential(name, device) + marks)
-    forwarded = {forwarding.user for forwarding in account.forwardings}
-    # A call that may be picked up, or parked, is at a media node.
-    straight = not any(extension.kind in ("pickup", "park") for extension in account.extensions)
-    for extension in account.extensions:
-        device_or_none = _straight(extension, devices_of)
-        if straight and device_or_none and extension.user not in forwarded:
-            for domain in account.domains:
-                yield entry("straight", f"{extension.extension}@{domain}", device_or_none.aor)
     for aor, joined in _shared(account, devices_of).items():
         yield entry("shared", aor, ",".join(joined))
-    for called, lead in _messages(account, devices_of).items():
-        yield entry("message", f"{name}/{called}", lead)
+    for called, lead in _leads(account, devices_of).items():
+        yield entry("lead", f"{name}/{called}", lead)
     for number in account.numbers:
         yield entry("number", number.e164, name)
     for trunk in account.trunks:
@@ -119,36 +111,34 @@ def _services(account: Account) -> dict[str, str]:
     return found | numbers
 
 
-def _straight(extension: Extension, devices_of: dict[str, list[Device]]) -> Device | None:
-    """The one device this extension rings when there is nothing else to do, else None."""
-    if extension.kind != "user" or extension.user is None:
-        return None
-    if any(getattr(extension, column) != step for column, step in _STRAIGHT):
-        return None
-    devices = devices_of.get(extension.user, [])
-    return devices[0] if len(devices) == 1 else None
+def _leads(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, str]:
+    """What extensions mean, and users and groups by name where no device has it. Numbers lead to extensions: that is
+    said by the dialplan."""
 
+    def user(name: str, *, straight: bool = False) -> str:
+        devices = "+".join(one.aor for one in devices_of.get(name, ()))
+        return (
+            f"user={name}" + (f";device={devices}" if devices else "") + (";straight=1" if straight else "")
+        )
 
-def _messages(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, str]:
-    """Who gets messages to what is called so: extensions, numbers, and users and groups by name, where no device
-    has it."""
-
-    def user(name: str) -> str:
-        devices = (one.aor for one in devices_of.get(name, ()))
-        return pairs(user=name, device="+".join(devices))
-
-    found = {one.name: pairs(group=one.name) for one in account.groups}
+    found = {one.name: f"group={one.name}" for one in account.groups}
     found |= {one.name: user(one.name) for one in account.users if one.enabled}
     for device in account.devices:
         found.pop(device.name, None)
+    forwarded = {forwarding.user for forwarding in account.forwardings}
+    # A call that may be picked up, or parked, is at a media node.
+    straight = not any(extension.kind in ("pickup", "park") for extension in account.extensions)
     for one in account.extensions:
         if one.kind == "group" and one.target:
-            found[one.extension] = pairs(group=one.target)
+            found[one.extension] = f"group={one.target}"
         elif one.kind == "user" and one.user:
-            found[one.extension] = user(one.user)
+            alone = straight and one.user not in forwarded and len(devices_of.get(one.user, ())) == 1
+            found[one.extension] = user(
+                one.user, straight=alone and all(getattr(one, column) == step for column, step in _STRAIGHT)
+            )
         else:
             found.pop(one.extension, None)
-    return found | {one.e164: found[one.extension] for one in account.numbers if one.extension in found}
+    return found
 
 
 def _shared(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, list[str]]:

@@ -63,7 +63,7 @@ def _outside(message: Message, number: str, account: Mapping[str, str], entries:
 
 def _own(message: Message, account: str, cluster: str, called: str, entries: Entries) -> Routed | None:
     """What `called` means in an account; None: nothing."""
-    lead = entries.edge("message", f"{account}/{called}")
+    lead = entries.edge("lead", f"{account}/{_extension(account, cluster, called, entries)}")
     if lead is not None:
         said = fields(lead)
         if group := said.get("group"):
@@ -75,6 +75,13 @@ def _own(message: Message, account: str, cluster: str, called: str, entries: Ent
     if "@" in called and fields(entries.edge("credential", called) or "").get("account") == account:
         return Routed(f"device:{called}", (Delivery("device", called),))
     return None
+
+
+def _extension(account: str, cluster: str, called: str, entries: Entries) -> str:
+    """Where a number of the account leads, as its dialplan has it; what is none stays."""
+    line = entries.dialplan(cluster, f"inbound-{account}").get(called) if called.startswith("+") else None
+    arguments = application(line).arguments if line else ()
+    return arguments[1] if len(arguments) > 1 else called
 
 
 def _in_whose_name(found: Routed, message: Message, entries: Entries) -> Routed:

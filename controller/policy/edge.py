@@ -50,7 +50,7 @@ def decide(call: Call, entries: Entries) -> Verdict:
         ring = ""
         if call.trunk is None and not is_emergency(entries, account, called):
             _watched(call, account, entries, step)
-            straight, why = _straight(call, entries)
+            straight, why = _straight(call, account, entries)
             if straight and why:
                 step(f"straight to {straight}", why)
                 return Verdict("straight", straight, account, called, caller, tuple(steps))
@@ -262,11 +262,12 @@ def _watched(call: Call, account: str, entries: Entries, step: _Say) -> None:
         step(f"phones of {account} may watch {call.called}", f"its lamp shows {shows}")
 
 
-def _straight(call: Call, entries: Entries) -> tuple[str, str]:
+def _straight(call: Call, account: str, entries: Entries) -> tuple[str, str]:
     """The device to ring and why no media node is needed; else X-DP-Ring (or nothing) and no reason."""
     domain = (call.device or "").partition("@")[2]
     dialled = f"{call.called}@{domain}"
-    found = entries.edge("straight", dialled)
+    lead = fields(entries.edge("lead", f"{account}/{call.called}") or "")
+    found = lead.get("device", "") if lead.get("straight") == "1" else ""
     own = entries.edge("credential", call.device or "")
     if found and _needed(entries.edge("credential", found), own, entries):
         return "", ""

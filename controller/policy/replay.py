@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from controller.policy import Entries, Step, media, model
 from controller.policy.conditions import Situation, matches
 from controller.policy.decide import Decision
+from controller.policy.edge import fields
 from controller.policy.follow import Follower
 
 SAME, ELSEWHERE, UNKNOWN = "same", "elsewhere", "unknown"
@@ -137,9 +138,8 @@ def replay(call: Recorded, entries: Entries) -> Verdict:
     leg = call.leg
     if call.places[:1] and call.places[0].event == "straight":
         domain = leg.device.partition("@")[2]
-        if entries.edge("straight", f"{leg.called}@{domain}") or entries.edge(
-            "credential", f"{leg.called}@{domain}"
-        ):
+        lead = fields(entries.edge("lead", f"{leg.account}/{leg.called}") or "")
+        if lead.get("straight") == "1" or entries.edge("credential", f"{leg.called}@{domain}"):
             return Verdict(SAME)
     else:
         leg = leg._replace(ring=_by_name(leg, entries))

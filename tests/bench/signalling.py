@@ -182,7 +182,7 @@ def entries() -> Iterator[tuple[str, str, str]]:
     yield "emergency", "DE:112", "1"
     for n in range(1, DEVICES + 1):
         yield "credential", f"d{n}@{DOMAIN}", credential(ACCOUNT, n, DOMAIN)
-        yield "straight", f"{100 + n}@{DOMAIN}", f"d{n}@{DOMAIN}"
+        yield "lead", f"{ACCOUNT}/{100 + n}", f"user=u{n};device=d{n}@{DOMAIN};straight=1"
 
 
 def credential(account: str, n: int, domain: str) -> str:

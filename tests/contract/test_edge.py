@@ -15,7 +15,7 @@ VALUES = [
     ("account", "acme", "cluster=c1;status=active;country=DE;limit=20"),
     ("emergency", "DE:112", "1"),
     ("number", "+4930555010", "acme"),
-    ("straight", "103@acme.example", "lobby@acme.example"),
+    ("lead", "acme/103", "user=lobby;device=lobby@acme.example;straight=1"),
     ("block", "source:203.0.113.9:*", "scanner"),
     ("domain", "112", "007"),
     ("domain", "ünicode", 'quote"back\\slash\ttab'),

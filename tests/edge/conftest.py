@@ -48,7 +48,7 @@ def company(net: str) -> dict[str, dict[str, str]]:
             "a1@asleep.example": credential("a1", "asleep", "asleep.example"),
             "l1@lonely.example": credential("l1", "lonely", "lonely.example"),
         },
-        "straight": {f"103@{DOMAIN}": f"lobby@{DOMAIN}"},
+        "lead": {"acme/103": f"user=lobby;device=lobby@{DOMAIN};straight=1"},
         "number": {"+4930555010": "acme", "+4930555099": "small", "+4930555098": "asleep"},
         "trunk": {
             "carrier-a": f"host={net}.31;port=5060;transport=udp;format=digits",

@@ -120,7 +120,7 @@ def test_a_crowd_at_once_gets_no_place_more_than_there_are(make: Make, edge: Edg
     """Calls straight to a device whose limit is 1, by all workers of the edge in one moment."""
     phone, callers = make("limited", 60), [make("desk1", port) for port in range(61, 69)]
     phone.register()
-    edge.put("straight", f"109@{DOMAIN}", f"limited@{DOMAIN}")
+    edge.put("lead", "acme/109", f"user=limited;device=limited@{DOMAIN};straight=1")
     try:
         for _ in range(20):
             sends = [prepared(caller, f"sip:109@{DOMAIN}") for caller in callers]
@@ -133,5 +133,5 @@ def test_a_crowd_at_once_gets_no_place_more_than_there_are(make: Make, edge: Edg
             statuses = [caller.final(invite).status for caller, invite in zip(callers, invites, strict=True)]
             assert sorted(statuses) == [486] * (len(callers) - 1) + [603]
     finally:
-        edge.drop("straight", f"109@{DOMAIN}")
+        edge.drop("lead", "acme/109")
         phone.register(expires=0)

@@ -23,15 +23,14 @@ KEY = "0123456789abcdef"
 @pytest.fixture
 def company_messages(edge: Edge) -> Iterator[None]:
     """What leads to whom."""
-    edge.put("message", "acme/103", f"user=lobby;device=lobby@{DOMAIN}")
-    edge.put("message", "acme/lobby", f"user=lobby;device=lobby@{DOMAIN}")
-    edge.put("message", "acme/101", f"user=desk;device=desk1@{DOMAIN}+desk2@{DOMAIN}")
-    edge.put("message", "acme/600", "group=sales")
-    edge.put("message", "small/+4930555099", "user=s1;device=s1@small.example")
+    edge.put("lead", "acme/lobby", f"user=lobby;device=lobby@{DOMAIN}")
+    edge.put("lead", "acme/101", f"user=desk;device=desk1@{DOMAIN}+desk2@{DOMAIN}")
+    edge.put("lead", "acme/600", "group=sales")
     edge.put("agent", "key", KEY)
     forget(edge)
     yield
-    edge.rpc("htable.flush", "message")
+    for one in ("lobby", "101", "600"):
+        edge.drop("lead", f"acme/{one}")
 
 
 def lines(edge: Edge, sent: Message) -> list[dict[str, Any]]:

@@ -22,8 +22,7 @@ DESK, DESK2, LOBBY = (f"{one}@{DOMAIN}" for one in ("desk1", "desk2", "lobby"))
 IDENTITY, OTHER = "+4930555020", "+4930555099"
 LEADS = {
     "acme/600": "group=sales",
-    f"acme/{IDENTITY}": "group=sales",
-    f"small/{OTHER}": "user=s1;device=s1@small.example",
+    "small/201": "user=s1;device=s1@small.example",
 }
 MEMBERS = {"members": [{"user": "desk"}, {"user": "lobby", "outgoing": True}]}
 
@@ -41,13 +40,15 @@ def url(database: str, edge: Edge, net: str) -> str:
         connection.execute("TRUNCATE control.messages CASCADE")
         connection.execute("TRUNCATE control.registrations, control.registrars, control.node_commands")
     numbers = {"number": {IDENTITY: "acme", OTHER: "small"}}
-    publish(database, company(net) | {"message": LEADS} | numbers)
-    shown = {":user:lobby": f"Return(national,{IDENTITY},103,,Lobby)"}
-    publish(
-        database, {"dialplan": {f"account-acme/{key}": value for key, value in shown.items()}}, "media", "c1"
-    )
+    publish(database, company(net) | {"lead": LEADS} | numbers)
+    lines = {
+        "account-acme/:user:lobby": f"Return(national,{IDENTITY},103,,Lobby)",
+        f"inbound-acme/{IDENTITY}": "Goto(account-acme,600,1)",
+        f"inbound-small/{OTHER}": "Goto(account-small,201,1)",
+    }
+    publish(database, {"dialplan": lines}, "media", "c1")
     for key, value in LEADS.items():
-        edge.put("message", key, value)
+        edge.put("lead", key, value)
     edge.put("number", IDENTITY, "acme")
     forget(edge)
     return database

@@ -38,7 +38,7 @@ DESK, LOBBY = f"desk1@{DOMAIN}", f"lobby@{DOMAIN}"
 LEADS = {
     "acme/103": f"user=lobby;device={LOBBY}",
     "acme/101": f"user=desk;device={DESK}+desk2@{DOMAIN}",
-    "small/+4930555099": "user=s1;device=s1@small.example",
+    "small/201": "user=s1;device=s1@small.example",
     "acme/104": "user=nobody",
 }
 
@@ -55,7 +55,8 @@ def url(database: str, edge: Edge, net: str) -> str:
     with psycopg.connect(database) as connection:
         connection.execute("TRUNCATE control.messages CASCADE")
         connection.execute("TRUNCATE control.registrations, control.registrars, control.node_commands")
-    publish(database, company(net) | {"message": LEADS})
+    publish(database, company(net) | {"lead": LEADS})
+    publish(database, {"dialplan": {"inbound-small/+4930555099": "Goto(account-small,201,1)"}}, "media", "c1")
     forget(edge)
     told(edge)
     return database
@@ -64,7 +65,7 @@ def url(database: str, edge: Edge, net: str) -> str:
 def told(edge: Edge) -> None:
     """The edge knows what leads to whom."""
     for key, value in LEADS.items():
-        edge.put("message", key, value)
+        edge.put("lead", key, value)
 
 
 def written(

@@ -39,11 +39,13 @@ def url(database: str, edge: Edge, net: str) -> str:
     with psycopg.connect(database) as connection:
         connection.execute("TRUNCATE control.messages CASCADE")
         connection.execute("TRUNCATE control.registrations, control.registrars, control.node_commands")
-    leads = {f"acme/{OWN}": f"user=lobby;device={LOBBY}"}
-    publish(
-        database, company(net) | {"message": leads, "account": {"acme": ACCOUNT}, "number": {OWN: "acme"}}
-    )
-    publish(database, {"dialplan": {"account-acme/:account": f"Return(DE,de,{OWN})"}}, "media", "c1")
+    leads = {"acme/103": f"user=lobby;device={LOBBY};straight=1"}
+    publish(database, company(net) | {"lead": leads, "account": {"acme": ACCOUNT}, "number": {OWN: "acme"}})
+    lines = {
+        "account-acme/:account": f"Return(DE,de,{OWN})",
+        f"inbound-acme/{OWN}": "Goto(account-acme,103,1)",
+    }
+    publish(database, {"dialplan": lines}, "media", "c1")
     edge.put("account", "acme", ACCOUNT)
     forget(edge)
     return database

@@ -38,7 +38,7 @@ def test_a_call_is_listed_as_one_and_hung_up(phones: Phones) -> None:
         ended = stack.dialplane("call", "hangup", one["call"][:8])
         assert "done" in ended.out
         went_well(desk.wait(), callee.wait())
-    assert live() == []
+    assert one["call"] not in {call["call"] for call in live()}
     written = record(since)
     assert written["call_id"] == one["call"]
     told = stack.dialplane("call", "trace", one["call"]).out

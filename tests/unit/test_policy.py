@@ -56,7 +56,7 @@ def held(**changes: str | None) -> Held:
         ("credential", "desk1@acme.example"): "account=acme;user=alice;md5=x;sha256=y",
         ("credential", "lobby@acme.example"): "account=acme;user=lobby;md5=x;sha256=y",
         ("credential", "spy@globex.example"): "account=globex;md5=x;sha256=y",
-        ("straight", "103@acme.example"): "lobby@acme.example",
+        ("lead", "acme/103"): "user=lobby;device=lobby@acme.example;straight=1",
         ("number", "+4930555010"): "acme",
         ("trunk", "carrier-a"): "host=198.51.100.7",
         ("emergency", "DE:112"): "1",

@@ -18,11 +18,9 @@ def test_an_account_gives_its_entries() -> None:
         ("credential", "desk1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256};limit=2",
         ("credential", "app1@acme.example"): f"account=acme;user=alice;md5={MD5};sha256={SHA256}",
         ("credential", "lobby@acme.example"): f"account=acme;user=lobby;md5={MD5};sha256={SHA256}",
-        ("straight", "103@acme.example"): "lobby@acme.example",
-        ("message", "acme/101"): "user=alice;device=desk1@acme.example+app1@acme.example",
-        ("message", "acme/alice"): "user=alice;device=desk1@acme.example+app1@acme.example",
-        ("message", "acme/103"): "user=lobby;device=lobby@acme.example",
-        ("message", "acme/+4930555010"): "user=alice;device=desk1@acme.example+app1@acme.example",
+        ("lead", "acme/101"): "user=alice;device=desk1@acme.example+app1@acme.example",
+        ("lead", "acme/alice"): "user=alice;device=desk1@acme.example+app1@acme.example",
+        ("lead", "acme/103"): "user=lobby;device=lobby@acme.example;straight=1",
         ("number", "+4930555010"): "acme",
         ("service", "acme/*98"): "voicemail",
     }
@@ -93,8 +91,8 @@ def test_disabled_devices_and_devices_of_disabled_users_cannot_register() -> Non
 
 def test_an_extension_with_two_devices_or_a_next_step_needs_a_media_node() -> None:
     two = replace(ACME, devices=(*ACME.devices, device("lobby2", "lobby")))
-    assert ("straight", "103@acme.example") not in held(two)
-    assert ("straight", "101@acme.example") not in held(ACME)
+    for account, extension, straight in ((two, "103", False), (ACME, "101", False), (ACME, "103", True)):
+        assert held(account)["lead", f"acme/{extension}"].endswith(";straight=1") == straight
 
 
 def test_a_trunk_that_registers_has_a_registration_and_a_disabled_one_nothing() -> None:
@@ -121,7 +119,7 @@ def test_a_trunk_that_writes_national_numbers_knows_its_country() -> None:
 
 
 def test_who_gets_messages() -> None:
-    """A group by its extension, number and name; a name that a device has is the device's; a conference takes none."""
+    """A group by its extension and name; a name that a device has is the device's; a conference takes none."""
     sales = Group("sales", "Sales", "all", 25, 15, False, False, False, None, None, BUSY, HANGUP, HANGUP)
     account = replace(
         ACME,
@@ -133,10 +131,9 @@ def test_who_gets_messages() -> None:
             Extension("8000", "conference", None, "meeting", 25, BUSY, HANGUP, HANGUP),
         ),
     )
-    found = {key: value for (table, key), value in held(account).items() if table == "message"}
+    found = {key: value for (table, key), value in held(account).items() if table == "lead"}
     assert {key: value for key, value in found.items() if "group" in value} == {
         "acme/600": "group=sales",
         "acme/sales": "group=sales",
-        "acme/+4930555020": "group=sales",
     }
-    assert {"acme/8000", "acme/+4930555030", "acme/desk1"} & found.keys() == set()
+    assert {"acme/8000", "acme/desk1"} & found.keys() == set()

@@ -18,15 +18,16 @@ from tests.unit.policy.acme import ENTRIES, NOW
 
 ALICE, APP, BOB, CAROL = (f"{one}@acme.example" for one in ("desk1", "app1", "bob", "carol"))
 IDENTITY = "+4930555020"
+OTHERS = ("c2", "inbound-other")
 ALL = {"members": [{"user": "alice"}, {"user": "bob"}, {"user": "carol"}]}
 EDGE = {
     "account/acme": "cluster=c1;status=active",
     "account/asleep": "cluster=c1;status=suspended",
     "account/other": "cluster=c2;status=active",
-    "message/acme/101": f"user=alice;device={APP}+{ALICE}",
-    "message/acme/104": "user=dave",
-    "message/acme/600": "group=sales",
-    "message/other/+33123456789": "user=zoe;device=zoe@other.example",
+    "lead/acme/101": f"user=alice;device={APP}+{ALICE}",
+    "lead/acme/104": "user=dave",
+    "lead/acme/600": "group=sales",
+    "lead/other/201": "user=zoe;device=zoe@other.example",
     "number/+33123456789": "other",
     "number/+33123456780": "other",
     "number/+33999": "asleep",
@@ -64,6 +65,8 @@ class Entries:
         return ()
 
     def dialplan(self, cluster: str, context: str) -> dict[str, str]:
+        if context.startswith("inbound-"):
+            return {"+33123456789": "Goto(account-other,201,1)"} if (cluster, context) == OTHERS else {}
         assert (cluster, context) == ("c1", "account-acme")
         return self._lines
 
