@@ -11,11 +11,11 @@ from controller.entries import EVERYWHERE, Address, Entry
 
 def account_entries(account: Account, system: System) -> Iterator[Entry]:
     """Everything the media nodes that serve the account hold for it."""
-    name = account.name
+    name, clusters = account.name, account.held_by
     tables = {"dialplan": dialplan.account_dialplan(account, system), "mailbox": dialplan.mailboxes(account)}
     for table, held in tables.items():
         for key, value in held.items():
-            for cluster in account.held_by:
+            for cluster in clusters:
                 yield Entry(Address("media", cluster, table, key), value, name)
 
 

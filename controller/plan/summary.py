@@ -30,8 +30,9 @@ class Summary:
     def add(self, changes: Iterable[Change]) -> None:
         """Count these in."""
         for change in changes:
-            self.counts[change.address.kind, change.address.table, change.verb] += 1
-            self.scopes.add((change.address.kind, change.address.scope))
+            kind, scope, table, _ = change.address
+            self.counts[kind, table, change.verb] += 1
+            self.scopes.add((kind, scope))
             self.digest_sum += change_digest(change)
             if len(self.precious) < DANGERS and (danger := precious(change)):
                 self.precious.append(danger)
