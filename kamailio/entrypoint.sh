@@ -10,6 +10,6 @@ if [ ! -e "$TLS/edge.crt" ]; then
     -subj "/CN=$DIALPLANE_NODE" -keyout "$TLS/edge.key" -out "$TLS/edge.crt" 2>/dev/null)
   chgrp kamailio "$TLS"/edge.* && chmod 640 "$TLS/edge.key"
 fi
-node kamailio "kamailio -DD -E -m ${KAMAILIO_SHM_MB:-256} -M ${KAMAILIO_PKG_MB:-16} -w /run/dialplane -f /etc/kamailio/kamailio.cfg" \
+node kamailio "kamailio -DD -E -m ${KAMAILIO_SHM_MB:-256} -M ${KAMAILIO_PKG_MB:-16} -x tlsf -X tlsf -w /run/dialplane -f /etc/kamailio/kamailio.cfg" \
   edge --address "$ADDRESS" --set "node=$DIALPLANE_NODE" --set "peers=${PEERS:-null}" --set log_stderror=true --set tls=true \
   --set "device_group=${DEVICE_GROUP:-null}" --set "device_zone=${DEVICE_ZONE:-phones.dialplane.internal}"

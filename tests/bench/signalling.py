@@ -25,12 +25,16 @@ from tests.bench.processes import container_id, cpu_s
 EDGE, BARE = "127.0.0.11", "127.0.0.12"
 # Two edges that know each other.
 PAIR = ("127.0.0.13", "127.0.0.14")
+# The bare script with the edge's memory manager.
+BARE_TLSF = "127.0.0.19"
 MEDIA, PHONE = "127.0.0.21", "127.0.0.31"
 DEVICES = 1_000
 ACCOUNT, DOMAIN = "bench000000", "bench000000.example"
 # Calls or registrations under way at once: enough to keep both processors busy, too few for queues to overflow.
 AT_ONCE = 40
 _MEMORY = ("-m", "768", "-M", "16")
+# As kamailio/entrypoint.sh starts an edge; the bare script has what Kamailio has by itself.
+_TLSF = ("-x", "tlsf", "-X", "tlsf")
 
 
 class Run(NamedTuple):
@@ -58,7 +62,7 @@ class Signalling:
         self.servers: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._runs = itertools.count(1)
-        self.start({EDGE: "edge/kamailio.cfg", BARE: "bare.cfg"})
+        self.start({EDGE: "edge/kamailio.cfg", BARE: "bare.cfg", BARE_TLSF: "bare_tlsf.cfg"})
 
     def start(self, configurations: dict[str, str]) -> None:
         """Servers by their addresses, each with the file it starts with; returns when they register phones."""
@@ -66,7 +70,8 @@ class Signalling:
             self.servers[name] = self.lab.start(
                 f"kamailio-{name.rsplit('.', 1)[1]}", "edge", "-v", f"{self.folder}:{self.folder}",
                 "--entrypoint", "kamailio",
-                command=["-DD", "-E", "-f", f"{self.folder}/{config}", "-Y", str(self.folder), *_MEMORY],
+                command=["-DD", "-E", "-f", f"{self.folder}/{config}", "-Y", str(self.folder), *_MEMORY,
+                         *(() if name == BARE else _TLSF)],
                 network=f"container:{self.sipp}",
             )  # fmt: skip
             self._ids[name] = container_id(self.lab, self.servers[name])
@@ -116,9 +121,16 @@ class Signalling:
 
     def _configure(self) -> None:
         self.edge("edge", EDGE, 9101)
-        self._contacts("bare")
-        bare = (ROOT / "tests/bench/bare.cfg").read_text()
-        (self.folder / "bare.cfg").write_text(bare.replace("__FOLDER__", str(self.folder)))
+        for name, address in (("bare", BARE), ("bare_tlsf", BARE_TLSF)):
+            self._contacts(name)
+            bare = (ROOT / "tests/bench/bare.cfg").read_text()
+            for mark, value in (
+                ("__FOLDER__", str(self.folder)),
+                ("__NAME__", name),
+                ("__ADDRESS__", address),
+            ):
+                bare = bare.replace(mark, value)
+            (self.folder / f"{name}.cfg").write_text(bare)
         state = State(self.folder / "state.db")
         state.load(entries(), 1)
         state.close()

@@ -111,7 +111,8 @@ class Edge:
         subprocess.run(
             ["docker", "run", "-d", "--name", self.name, "--network", "host", "--entrypoint", "kamailio",
              "-v", f"{self.home}:{self.home}", chosen,
-             "-DD", "-E", "-f", str(config), "-m", str(self.shm_mb), "-M", "16", "-Y", str(self.home)],
+             "-DD", "-E", "-f", str(config), "-m", str(self.shm_mb), "-M", "16", "-x", "tlsf", "-X", "tlsf",
+             "-Y", str(self.home)],
             check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         deadline = time.monotonic() + 15
