@@ -23,6 +23,7 @@ SERVICE_OF = {
     "conference": "conference",
     "queue": "queue",
     "supervise": "queue",
+    "application": "app",
 }
 
 
@@ -129,7 +130,9 @@ def _leads(account: Account, devices_of: dict[str, list[Device]]) -> dict[str, s
     # A call that may be picked up, or parked, is at a media node.
     straight = not any(extension.kind in ("pickup", "park") for extension in account.extensions)
     for one in account.extensions:
-        if one.kind == "group" and one.target:
+        if one.texts:
+            found[one.extension] = f"application={one.target}"
+        elif one.kind == "group" and one.target:
             found[one.extension] = f"group={one.target}"
         elif one.kind == "user" and one.user:
             alone = straight and one.user not in forwarded and len(devices_of.get(one.user, ())) == 1

@@ -98,8 +98,8 @@ class User:
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a dialled extension does. `kind`: user, voicemail, voicemail_main, echo, announcement, number, policy,
-    group, menu, queue, conference, pickup, park, page, membership, supervise; `target` names the policy, group, menu,
-    queue, conference, parking lot or page."""
+    group, menu, queue, conference, pickup, park, page, membership, supervise, application; `target` names the policy,
+    group, menu, queue, conference, parking lot, page or application, which takes messages if `texts`."""
 
     extension: str
     kind: str
@@ -109,6 +109,7 @@ class Extension:
     on_busy: Step
     on_no_answer: Step
     on_unregistered: Step
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

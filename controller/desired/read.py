@@ -201,7 +201,7 @@ _EXTENSIONS = """
                WHEN 'page' THEN (SELECT p.name FROM public.pages p WHERE p.id = e.page_id)
                WHEN 'park' THEN (SELECT l.name FROM public.parking_lots l WHERE l.id = e.parking_lot_id)
                ELSE e.target
-           END, e.ring_time_s, e.on_busy, e.on_no_answer, e.on_unregistered
+           END, e.ring_time_s, e.on_busy, e.on_no_answer, e.on_unregistered, e.texts
       FROM public.extensions e LEFT JOIN public.users u ON u.id = e.user_id
      WHERE e.account_id = ANY (%s) ORDER BY e.account_id, e.extension"""
 _NUMBERS = """
@@ -253,8 +253,11 @@ def _user(row: Row) -> User:
 
 
 def _extension(row: Row) -> Extension:
-    extension, kind, user, target, ring_time_s, *steps = row
-    return Extension(extension, kind, user, target, ring_time_s, *map(decisions.step, steps))
+    extension, kind, user, target, ring_time_s, busy, no_answer, unregistered, texts = row
+    return Extension(
+        extension, kind, user, target, ring_time_s,
+        decisions.step(busy), decisions.step(no_answer), decisions.step(unregistered), texts,
+    )  # fmt: skip
 
 
 def _trunk(row: Row) -> Trunk:

@@ -68,6 +68,10 @@ def _own(message: Message, account: str, cluster: str, called: str, entries: Ent
         said = fields(lead)
         if group := said.get("group"):
             return _group(message, group, entries.snapshot(cluster, account), entries.now)
+        if name := said.get("application"):
+            return Routed(
+                f"application:{name}", reason="a script takes messages from phones of its account only"
+            )
         devices = tuple(one for one in said.get("device", "").split("+") if one)
         if not devices:
             return Routed(f"user:{said['user']}", reason=f"user {said['user']} has no enabled device")

@@ -42,12 +42,12 @@ _STRAIGHT = """
     INSERT INTO control.messages (id, account, at, way, edge, sender, sender_user, called, target, lead, content_type,
                                   size, state, status, reason, ended_at)
     VALUES (%(id)s, %(account)s, %(at)s, 'straight', %(edge)s, %(device)s, nullif(%(caller)s, ''), %(called)s,
-            nullif(%(to)s, ''), 'device:' || nullif(%(to)s, ''), '',
+            nullif(%(target)s, ''), nullif(%(lead)s, ''), '',
             %(size)s, %(state)s, %(status)s, %(reason)s, %(at)s)
     ON CONFLICT (id) DO NOTHING"""
 _STRAIGHT_TO = """
     INSERT INTO control.message_deliveries (message, kind, address, state, tries, edge, status, reason, ended_at)
-    SELECT %(id)s, 'device', %(to)s, %(state)s, 1, %(edge)s, %(status)s, %(reason)s, %(at)s WHERE %(to)s <> ''
+    SELECT %(id)s, %(kind)s, %(to)s, %(state)s, 1, %(edge)s, %(status)s, %(reason)s, %(at)s WHERE %(to)s <> ''
     ON CONFLICT DO NOTHING"""
 _COLUMNS = """
     id, account, sender, coalesce(sender_user, '') AS sender_user, called, coalesce(target, '') AS target, way,
@@ -178,6 +178,8 @@ async def straight(connection: Connection, facts: Iterable[Fact]) -> None:
     rows = []
     for fact in facts:
         said, status = fact.detail, int(fact.detail["status"])
+        to = str(said.get("to", ""))
+        kind = "device" if "@" in to or not to else "application"
         rows.append(
             {
                 name: str(said.get(name, ""))
@@ -187,6 +189,9 @@ async def straight(connection: Connection, facts: Iterable[Fact]) -> None:
                 "id": uuid.UUID(fact.call_id.removeprefix(MESSAGE)),
                 "at": fact.at,
                 "edge": fact.node,
+                "target": to if kind == "device" else "",
+                "lead": f"{kind}:{to}" if to else "",
+                "kind": kind,
                 "status": status,
                 "size": int(said.get("size") or 0),
                 "state": "delivered" if status < _OK else "failed" if said.get("to") else "refused",

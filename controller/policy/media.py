@@ -99,6 +99,13 @@ class Walk(Features):
     def _announcement(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"announcement {one.arguments[0]}", f"extension {extension}")
 
+    def _application(self, extension: str, one: Application, *_: list[Application]) -> None:
+        name = one.arguments[0]
+        self._say(
+            f"application {name} of the site",
+            f"extension {extension}; if the node has a context site-{name}, else 404",
+        )
+
     def _forward(self, extension: str, one: Application, *_: list[Application]) -> None:
         self._say(f"forward to {one.arguments[0]}", f"extension {extension}")
         self._forwarded(one.arguments[0])
@@ -227,6 +234,7 @@ Walk.applications = {
     "dp-voicemail-main": Walk._voicemail_main,
     "dp-echo": Walk._echo,
     "dp-announcement": Walk._announcement,
+    "dp-app": Walk._application,
     "dp-forward": Walk._forward,
 }
 

@@ -54,7 +54,7 @@ _CHOICES = {
     "status": "active suspended",
     "kind of node": "edge media",
     "kind": "user voicemail voicemail_main echo announcement number policy group menu queue conference pickup park "
-    "page membership supervise",
+    "page membership supervise application",
     "state": "enabled draining disabled",
     "service": "voice voicemail conference queue messaging pstn app",
     "transport": "udp tcp tls",
@@ -289,6 +289,7 @@ SHAPES: dict[str, Shape] = {
             "park": "slug_form",
             "page": "slug_form",
             "target": "text",
+            "texts": "bool",
             "ring_time_s": "seconds_range",
             "on_busy": "step_form",
             "on_no_answer": "step_form",

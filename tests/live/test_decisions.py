@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -373,31 +372,13 @@ exten => s,1,Set(DP_STEPS=)
 """
 
 
-@contextmanager
-def site(content: str) -> Iterator[None]:
-    """Both media nodes have that file of the site's own."""
-    path = "/etc/asterisk/dialplane-local/site.conf"
-
-    def run(command: str, content: str = "") -> None:
-        shell = ("sh", "-c", f"{command} && asterisk -rx 'dialplan reload'")
-        for node in ("media1", "media2"):
-            done = stack.execute(node, *shell, stdin=content, user="root")
-            assert done.exit == 0, done
-
-    run(f"cat >{path}", content)
-    try:
-        yield
-    finally:
-        run(f"rm {path}")
-
-
 def test_a_decision_by_a_process_of_the_call(phones: Phones, hunt: None) -> None:
     """asterisk/agi-bin/dialplane-decide (pyst2), started by Asterisk for one call, from an application of the site."""
     strategy("in_order")
     publish(_NO_DOOR + _DOOR)
     since = stack.now()
     try:
-        with site(_SITE):
+        with stack.site(_SITE, "media1", "media2"):
             rang = ring_order(phones, answers=CAROL, calls=partial(phones.run, "call", DESK1, to=DOOR))
     finally:
         publish(_NO_DOOR)

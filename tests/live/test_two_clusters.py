@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,19 +51,71 @@ def dig(service: str, server: str = "10.213.0.51") -> list[tuple[int, str]]:
     return sorted((int(line.split()[0]), line.split()[3].split(".")[0]) for line in answer.splitlines())
 
 
-@pytest.mark.parametrize(
-    ("service", "dialled"),
-    [("voice", ECHO), ("voicemail", "*102"), ("conference", "800"), ("queue", "600"), ("pstn", "0891234567")],
-)
-def test_dig_and_the_call_agree(phones: Phones, carrier_a: Phones, service: str, dialled: str) -> None:
+APART = ("voicemail", "conference", "queue", "messaging", "app")
+# A script of the site on every node: who is called answers, who is written to says where it is.
+_HERE = """
+[site-here]
+exten => s,1,Answer()
+ same => n,Wait(2)
+exten => text,1,Set(MESSAGE(body)=${MESSAGE(body)} by @node@)
+ same => n,MessageSend(pjsip:${DP_EDGE}/sip:${DP_DEVICE},sip:${DP_DIALLED}@${DP_ZONE})
+"""
+
+
+def first_targets(service: str) -> set[str]:
+    """The nodes that the forwarding name leads to first; both name servers say so."""
     asked = dig(service)
     stack.until(lambda: dig(service, "10.213.0.52") == asked, "the second name server says the same", 20)
     first = {node for priority, node in asked if priority == 10}
-    assert first == (SECOND if service in ("voicemail", "conference", "queue") else FIRST)
-    with carrier_a.answering(CARRIER):
+    assert first == (SECOND if service in APART else FIRST)
+    return first
+
+
+@pytest.mark.parametrize(
+    ("service", "dialled"),
+    [
+        ("voice", ECHO), ("voicemail", "*102"), ("conference", "800"), ("queue", "600"), ("pstn", "0891234567"),
+        ("app", "900"),
+    ],
+)  # fmt: skip
+def test_dig_and_the_call_agree(phones: Phones, carrier_a: Phones, service: str, dialled: str) -> None:
+    first = first_targets(service)
+    with carrier_a.answering(CARRIER), stack.site(_HERE, *FIRST, *SECOND):
         assert node_of_a_call(phones, dialled) in first
     explained = stack.dialplane("route", "explain", "one@spread.example", dialled).out
     assert f"{service} of account spread" in explained, explained
+
+
+def test_dig_and_the_message_agree(phones: Phones) -> None:
+    """A script gets it on a node that serves the account's messages, and answers."""
+    first = first_targets("messaging")
+    since = stack.now()
+    phones.registered(ONE)
+    with stack.site(_HERE, *FIRST, *SECOND), phones.start("texted", ONE) as one:
+        asks = replace(ONE, port=5133)
+        went_well(phones.run("text", asks, to="900", text="where are you", expect=202))
+        answer = one.until("MESSAGE", limit_s=10).text
+    assert re.search(r"where are you by (media\d)$", answer), answer
+    assert answer[-6:] in first
+    told = stack.sql(f"SELECT DISTINCT lead, state FROM control.messages WHERE at >= '{since}'")
+    assert told == "application:here\tdelivered", told
+
+
+def test_a_node_says_that_its_script_takes_no_messages(phones: Phones) -> None:
+    phones.registered(ONE)
+    with stack.site("[site-here]\nexten => s,1,Answer()\n", *FIRST, *SECOND):
+        went_well(phones.run("text", ONE, to="900", text="lost", expect=202))
+
+        def warned() -> bool:
+            log = (
+                "grep",
+                "-c",
+                "site-here has no extension text: it is lost",
+                "/var/log/asterisk/messages.log",
+            )
+            return any(stack.execute(node, *log).exit == 0 for node in SECOND)
+
+        stack.until(warned, "the node says so in its log")
 
 
 # --- the call tier --------------------------------------------------------------------------------------------

@@ -74,7 +74,12 @@ def test_what_is_no_name_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("extension", ["_X.", ":account"])
 def test_an_extension_is_no_pattern_and_no_data(extension: str) -> None:
-    account = replace(ACME, extensions=(Extension(extension, "echo", None, None, 1, *[Step("hangup")] * 3),))
+    account = replace(
+        ACME,
+        extensions=(
+            Extension(extension, "echo", None, None, 1, Step("hangup"), Step("hangup"), Step("hangup")),
+        ),
+    )
     with pytest.raises(TemplateError, match="pattern"):
         dialplan.account_dialplan(account, SYSTEM)
 
