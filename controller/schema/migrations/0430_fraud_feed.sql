@@ -84,6 +84,20 @@ COMMENT ON CONSTRAINT fraud_verdicts_level ON control.fraud_verdicts IS 'level i
 COMMENT ON CONSTRAINT fraud_verdicts_mode ON control.fraud_verdicts IS 'mode is observe or enforce';
 COMMENT ON CONSTRAINT fraud_verdicts_key ON control.fraud_verdicts IS 'a verdict is said once';
 
+CREATE TABLE control.fraud_usual (
+    account text NOT NULL,
+    rule text NOT NULL,
+    value double precision NOT NULL,
+    computed_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT fraud_usual_pkey PRIMARY KEY (account, rule)
+);
+COMMENT ON TABLE control.fraud_usual IS
+    'What accounts reach on a busy day of their own, from four weeks of call records, made anew every day: thresholds follow it.';
+COMMENT ON COLUMN control.fraud_usual.account IS 'Account; empty: when that was done, if nobody has a history.';
+COMMENT ON COLUMN control.fraud_usual.rule IS 'Name of the rule whose metric it is.';
+COMMENT ON COLUMN control.fraud_usual.value IS 'The median of its days.';
+COMMENT ON COLUMN control.fraud_usual.computed_at IS 'When it was made.';
+
 CREATE FUNCTION control.forget_verdicts(most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -122,7 +136,8 @@ GRANT SELECT (id, account_id, domain_id, user_id, name, enabled) ON public.devic
 GRANT SELECT ON control.call_events, control.call_records, control.change_log TO dialplane_fraud;
 GRANT SELECT (at, tbl, key, verb) ON control.audit TO dialplane_fraud;
 GRANT SELECT, INSERT ON control.fraud_verdicts TO dialplane_fraud;
+GRANT SELECT, INSERT, DELETE ON control.fraud_usual TO dialplane_fraud;
 GRANT EXECUTE ON FUNCTION control.forget_verdicts TO dialplane_fraud, dialplane_controller, dialplane_admin;
-GRANT SELECT ON control.fraud_verdicts TO dialplane_admin, dialplane_controller, dialplane_reader;
+GRANT SELECT ON control.fraud_verdicts, control.fraud_usual TO dialplane_admin, dialplane_controller, dialplane_reader;
 
 CALL control.explain_refusals();
