@@ -17,6 +17,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from controller.cli.doctor import examine
 from controller.errors import NodeError
 from controller.fraud import feed, store
 from controller.fraud.defaults import RATES
@@ -391,6 +392,27 @@ def test_what_accounts_usually_do_raises_their_limits(rows: psycopg.Connection[A
     assert verdicts(rows) == []
     calls(rows, 8, 8)
     until(lambda: ("critical", 16.0) in verdicts(rows))
+
+
+def test_doctor_says_whether_somebody_follows(
+    company: str, rows: psycopg.Connection[Any], serve: Start
+) -> None:
+    def fraud() -> list[tuple[str, str]]:
+        return [(one.found, one.remedy) for one in examine(company) if one.about == "fraud"]
+
+    assert fraud() == []
+    process = serve()
+    heard(process, "works")
+    calls(rows, 0, 8)
+    until(lambda: CRITICAL in verdicts(rows))
+    ((state, remedy),) = fraud()
+    assert "critical verdicts in force" in state
+    assert not state.startswith("is followed; 0")
+    assert remedy == ""
+    process.kill()
+    process.wait()
+    until(lambda: fraud()[0][1])
+    assert "dialplane-fraud" in fraud()[0][1]
 
 
 def test_verdicts_are_forgotten_when_their_time_is_over(rows: psycopg.Connection[Any]) -> None:
