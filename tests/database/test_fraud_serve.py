@@ -78,8 +78,11 @@ def serve(company: str, login: str) -> Iterator[Start]:
 def heard(process: subprocess.Popen[str], words: str) -> str:
     """The next line of its log that has them."""
     assert process.stderr is not None
+    late = threading.Timer(30, process.kill)
+    late.start()
     for line in process.stderr:
         if words in line:
+            late.cancel()
             return line
     raise AssertionError(f"it ended and never said {words!r}")
 
@@ -90,7 +93,9 @@ def say(rows: psycopg.Connection[Any], event: str, call: str, at: float, **detai
     rows.execute(_ROW, values)
 
 
-def begin(rows: psycopg.Connection[Any], call: str, at: float, number: int = 0) -> None:
+def begin(
+    rows: psycopg.Connection[Any], call: str, at: float, number: int = 0, answered_at: float | None = None
+) -> None:
     """A telephone's call to Tunis is answered."""
     own = {"id": f"{call}:1", "leg": "in", "account": "acme", "caller": "alice", "device": DESK, "trunk": ""}
     out = {
@@ -105,7 +110,7 @@ def begin(rows: psycopg.Connection[Any], call: str, at: float, number: int = 0) 
     called = f"+2162{number % 10}12{number:04}"
     say(rows, "start", call, at, **own, called=f"00{called[1:]}", source="198.51.100.9", agent="phone/1")
     say(rows, "start", call, at, **out, called=called, payer=DESK)
-    say(rows, "answered", call, at, **out, called=called)
+    say(rows, "answered", call, answered_at or at, **out, called=called)
 
 
 def over(rows: psycopg.Connection[Any], call: str, at: float) -> None:
@@ -322,9 +327,9 @@ def test_long_windows_are_those_of_records(rows: psycopg.Connection[Any], serve:
 def test_a_call_is_told_by_its_record_or_by_its_lines_never_by_both(rows: psycopg.Connection[Any]) -> None:
     now = time.time()
     for number in range(3):
-        # Over since half an hour, began before the lines that are read: record and lines say the same.
-        began = now - feed.FACTS_S - 600 + number
-        begin(rows, f"c{number}", began, number)
+        # It began before the lines that are read, and was answered and over since: record and lines say the same.
+        began = now - feed.FACTS_S - 60 + number
+        begin(rows, f"c{number}", began, number, answered_at=began + 120)
         over(rows, f"c{number}", now - 1800)
         record(rows, f"c{number}", datetime.fromtimestamp(began, UTC), talk_s=2400)
     begin(rows, "up", now - 2 * feed.FACTS_S, 9)
