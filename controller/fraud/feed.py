@@ -10,12 +10,13 @@ import heapq
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
 from controller.fraud import baseline, store
+from controller.fraud.destinations import classify
 from controller.fraud.explain import moment
 from controller.fraud.holding import permission_rule
 from controller.fraud.live import TOLD, Live, Row
@@ -42,8 +43,8 @@ CHANNELS = ("dialplane_fact", "dialplane_change")
 #: What happened in the last hour is read from what edges said, what was before from records of calls.
 FACTS_S = 3_600.0
 HISTORY_S = baseline.DAYS * 86_400.0
-#: No more than so many are read at a start, the newest: seconds, and some hundred bytes each.
-MOST_CALLS, MOST_FACTS = 100_000, 200_000
+#: No more than so many are read at a start, the newest: 50,000 take seconds. PostgreSQL makes a summary of history.
+MOST_CALLS, MOST_FACTS, MOST_HISTORY = 50_000, 100_000, 300_000
 _BATCH = 2_000
 # Ids that were passed over: so many at most, for so long, until nobody can be about to commit them.
 _MOST_MISSING, _MISSING_S = 10_000, 60.0
@@ -85,6 +86,15 @@ _SEEN = f"""
            extract(epoch FROM min(at))::float8
       FROM control.call_events WHERE event IN ({_NAMES}) AND event = 'registered' AND at >= %s AND at < %s
      GROUP BY 1, 2, 3 ORDER BY 4 DESC LIMIT %s"""
+_CALLED = """
+    SELECT account, device, min(number), extract(epoch FROM min(started_at))::float8 FROM (
+        SELECT r.account, r.started_at,
+               CASE r.direction WHEN 'inbound' THEN '' ELSE coalesce(r.caller, '') END AS device,
+               substring(d.step ->> 'text' FROM '^([+][0-9]{5,}) by ') AS number
+          FROM control.call_records AS r CROSS JOIN jsonb_array_elements(r.decisions) AS d (step)
+         WHERE r.complete AND r.started_at >= %s AND r.started_at < %s AND r.account IS NOT NULL
+           AND d.step ->> 'step' = 'dp.route') AS routed
+     WHERE number IS NOT NULL GROUP BY account, device, left(number, -4) ORDER BY 4 DESC LIMIT %s"""
 _KEEP = """
     INSERT INTO control.fraud_verdicts (rule, owner, scope, subject, account, level, mode, actions, value, threshold,
                                         factor, at, until, evidence)
@@ -143,37 +153,32 @@ class Reader:
             del self._missing[id_]
 
 
-class Before(NamedTuple):
-    """What happened before, in order of time. What was before `since` is history: it is only learnt."""
-
-    events: Iterator[Event]
-    since: float
-
-
 def before(
     connection: Connection[Any], setup: store.Setup, live: Live, rates: Mapping[str, float], now: float
-) -> Before:
-    """Events of the longest window, and of history before. `live` hears what edges said: it goes on with that.
+) -> Iterator[Event]:
+    """What happened before, in order of time: the longest window, and history, whose events' ids begin with SEEN.
 
-    In one transaction (repeatable read) of the caller's, until the last event is taken.
+    `live` hears what edges said: it goes on with that. In one transaction (repeatable read) of the caller's, until the
+    last event is taken.
     """
     windows = _windows(setup.rules)
-    facts = _bounded(connection, _SINCE_FACTS, now - FACTS_S, MOST_FACTS)
-    oldest = now - max(HISTORY_S, windows[END])
-    row = connection.execute(_SINCE_CALLS, (_time(facts), MOST_CALLS)).fetchone()
-    if row is not None and row[0].timestamp() > oldest:
-        oldest = row[0].timestamp()
+    facts = _bounded(connection, _SINCE_FACTS, now - FACTS_S, _time(now - FACTS_S), MOST_FACTS)
+    others = min(facts, now - max(windows[MESSAGE], windows[REGISTER]))
+    others = _bounded(connection, _SINCE_FACTS, others, _time(others), MOST_FACTS)
+    calls = _bounded(connection, _SINCE_CALLS, now - windows[END], _time(facts), MOST_CALLS)
+    if calls > now - windows[END]:
         log.warning(
-            "there are more than %d records of calls since %s: what was before counts for nothing",
-            MOST_CALLS, moment(oldest),
+            "there are more than %d records of calls since %s: windows are no longer than that now",
+            MOST_CALLS, moment(calls),
         )  # fmt: skip
-    others = _bounded(
-        connection, _SINCE_FACTS, min(facts, now - max(windows[MESSAGE], windows[REGISTER])), MOST_FACTS
+    history = _bounded(connection, _SINCE_CALLS, now - HISTORY_S, _time(calls), MOST_HISTORY)
+    return heapq.merge(
+        _seen(connection, live, now - HISTORY_S, others),
+        _called(connection, live, history, calls),
+        store.events(connection, setup.profiles, rates, None, _time(calls), _time(facts)),
+        _said(connection, live, facts, others, now),
+        key=lambda one: one.at,
     )
-    records = store.events(connection, setup.profiles, rates, None, _time(oldest), _time(facts))
-    said = _said(connection, live, facts, others, now)
-    seen = _seen(connection, live, now - HISTORY_S, others)
-    return Before(heapq.merge(seen, records, said, key=lambda one: one.at), now - windows[END])
 
 
 def _windows(rules: tuple[Rule, ...]) -> dict[str, float]:
@@ -191,9 +196,10 @@ def _windows(rules: tuple[Rule, ...]) -> dict[str, float]:
     }
 
 
-def _bounded(connection: Connection[Any], statement: str, since: float, most: int) -> float:
-    row = connection.execute(statement, (_time(since), most)).fetchone()
-    return since if row is None else float(row[0].timestamp())
+def _bounded(connection: Connection[Any], statement: str, since: float, at: datetime, most: int) -> float:
+    """That time, or when the newest so many of them begin."""
+    row = connection.execute(statement, (at, most)).fetchone()
+    return since if row is None else max(since, float(row[0].timestamp()))
 
 
 def _said(
@@ -214,6 +220,18 @@ def _seen(connection: Connection[Any], live: Live, since: float, until: float) -
         yield Event(
             f"{SEEN}{device}/{source}/{agent}", at, REGISTER, account, "", user,
             live.whose.groups.get((account, user), ()), device, source=source, agent=agent,
+        )  # fmt: skip
+
+
+def _called(connection: Connection[Any], live: Live, since: float, until: float) -> Iterator[Event]:
+    """Which blocks of numbers devices called before, and forwardings, once each."""
+    found = connection.execute(_CALLED, (_time(since), _time(until), MOST_FACTS)).fetchall()
+    for account, device, number, at in reversed(found):
+        user = live.whose.users.get(device, "")
+        country, cls = classify(number, live.profiles[account].country if account in live.profiles else "")
+        yield Event(
+            f"{SEEN}{account}/{device}/{number}", at, START, account, "", user,
+            live.whose.groups.get((account, user), ()), device, called=number, country=country, cls=cls,
         )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from controller.fraud.defaults import RATES
 from controller.fraud.engine import Engine
 from controller.fraud.explain import verdict as sentence
 from controller.fraud.live import Live
-from controller.fraud.model import RELEASED, Event, Profile, Verdict
+from controller.fraud.model import RELEASED, Profile, Verdict
 from controller.schema.database import connect
 
 log = logging.getLogger("dialplane.fraud")
@@ -202,10 +202,12 @@ class _State:
         with self.worker.transaction():
             self.worker.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             self.reader = feed.Reader(self.worker)
-            told = feed.before(self.worker, setup, self.live, RATES, now)
-            for event in told.events:
+            for event in feed.before(self.worker, setup, self.live, RATES, now):
                 fed += 1
-                found += self._remember(event, told.since)
+                if event.id.startswith(feed.SEEN):
+                    self.engine.learn(event)
+                else:
+                    found += self.engine.feed(event)
         now = time.time()
         fresh = []
         for verdict in found:
@@ -219,12 +221,6 @@ class _State:
             fed, time.monotonic() - began, len(setup.rules), len(self.engine.holding.in_force()),
         )  # fmt: skip
         return fresh
-
-    def _remember(self, event: Event, since: float) -> list[Verdict]:
-        if event.at < since or event.id.startswith(feed.SEEN):
-            self.engine.learn(event)
-            return []
-        return self.engine.feed(event)
 
     def reload(self) -> list[Verdict]:
         """What changed of rules and of people; other rules are counted from the beginning of their windows."""

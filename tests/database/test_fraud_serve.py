@@ -94,7 +94,12 @@ def say(rows: psycopg.Connection[Any], event: str, call: str, at: float, **detai
 
 
 def begin(
-    rows: psycopg.Connection[Any], call: str, at: float, number: int = 0, answered_at: float | None = None
+    rows: psycopg.Connection[Any],
+    call: str,
+    at: float,
+    number: int = 0,
+    answered_at: float | None = None,
+    called: str = "",
 ) -> None:
     """A telephone's call to Tunis is answered."""
     own = {"id": f"{call}:1", "leg": "in", "account": "acme", "caller": "alice", "device": DESK, "trunk": ""}
@@ -107,7 +112,7 @@ def begin(
         "trunk": "carrier-a",
     }
     # Another block of numbers each time.
-    called = f"+2162{number % 10}12{number:04}"
+    called = called or f"+2162{number % 10}12{number:04}"
     say(rows, "start", call, at, **own, called=f"00{called[1:]}", source="198.51.100.9", agent="phone/1")
     say(rows, "start", call, at, **out, called=called, payer=DESK)
     say(rows, "answered", call, answered_at or at, **out, called=called)
@@ -324,6 +329,23 @@ def test_long_windows_are_those_of_records(rows: psycopg.Connection[Any], serve:
     assert verdicts(rows, "costly-minutes")[0][1] == pytest.approx(155, abs=0.1)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_countries_that_were_called_weeks_ago_are_not_new(
+    rows: psycopg.Connection[Any], serve: Start, known: bool
+) -> None:
+    numbers = ("+21620123456", "+221338212345", "+22320212345", "+2203661234", "+25377831001", "+26930123456")
+    for number, called in enumerate(numbers[: 6 if known else 1]):
+        at = datetime.now(UTC) - timedelta(days=10, minutes=number)
+        record(rows, f"r{number}", at, talk_s=60, steps=(("dp.route", f"{called} by carrier-a*10"),))
+    heard(serve(), "works")
+    for number, called in enumerate(numbers):
+        begin(rows, f"c{number}", time.time(), called=called)
+        over(rows, f"c{number}", time.time())
+    until(lambda: verdicts(rows) == [WARNED])
+    time.sleep(0.2)
+    assert [level for level, _ in verdicts(rows, "costly-new")] == ([] if known else ["warning"])
+
+
 def test_a_call_is_told_by_its_record_or_by_its_lines_never_by_both(rows: psycopg.Connection[Any]) -> None:
     now = time.time()
     for number in range(3):
@@ -339,7 +361,7 @@ def test_a_call_is_told_by_its_record_or_by_its_lines_never_by_both(rows: psycop
     )
     setup, hears = store.setup(rows), Live(store.people(rows), store.setup(rows).profiles, RATES)
     with rows.transaction():
-        told = list(feed.before(rows, setup, hears, RATES, now).events)
+        told = list(feed.before(rows, setup, hears, RATES, now))
     assert sorted((one.call, one.kind) for one in told) == sorted(
         [(f"c{number}", kind) for number in range(3) for kind in ("start", "answer", "end")]
         + [("up", "start"), ("up", "answer")]
