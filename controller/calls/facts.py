@@ -10,19 +10,25 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_plus
 
 #: A line of a media node that was written before the dialplan knew the call is joined by Asterisk's linkedid.
 LINKED = "linked:"
 #: `call_id` of facts about a server, not a call.
 NODE = "node:"
-#: `call_id` of facts about the registration of a device: no call either, and nothing that is stored as an event.
+#: `call_id` of facts about the registration of a device, and about sign-ins that failed from an address.
 DEVICE = "device:"
-#: `call_id` of facts about a message that came to its end at an edge: rows of their own (controller/messages/).
+SOURCE = "source:"
+#: `call_id` of facts about a message that an edge relayed, refused or accepted: rows of controller/messages/, too.
 MESSAGE = "message:"
+#: `call_id`s of what is no call, so that no record is made of it.
+NO_CALLS = (LINKED, NODE, DEVICE, SOURCE, MESSAGE)
 RESTART = "restart"
 GONE = "gone"
 EDGE_EVENTS = frozenset(("start", "answered", "end", "failed"))
-REGISTRATION_EVENTS = frozenset(("registered", "gone"))
+REGISTERED = "registered"
+REGISTRATION_EVENTS = frozenset((REGISTERED, GONE))
+REFUSED_SIGN_IN = "refused_sign_in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +57,47 @@ def parse(line: bytes, node: str, file_id: str, position: int) -> Fact:
     # PostgreSQL stores no NUL, no lone surrogate, no infinity: such a line would stop all those behind it.
     if "\0" in json.dumps(said, ensure_ascii=False, allow_nan=False).encode().decode() or b"\\u0000" in line:
         raise ValueError("NUL in a line")
-    if "eventtype" in said:
-        event, at_s = str(said["eventtype"]), float(said["eventtime"])
-        call = str(said.get("userfield") or "")
-        if event == "USER_DEFINED":
-            event = str(said.get("eventname") or event)
-        call = call or f"{LINKED}{node}/{said['linkedid']}"
+    event, at_s, call = _media(said, node) if "eventtype" in said else _edge(said)
+    at = dt.datetime.fromtimestamp(at_s, dt.UTC)
+    return Fact(call, node, at, event, file_id, position, said)
+
+
+def _media(said: dict[str, Any], node: str) -> tuple[str, float, str]:
+    event = str(said["eventtype"])
+    if event == "USER_DEFINED":
+        event = str(said.get("eventname") or event)
+    call = str(said.get("userfield") or "") or f"{LINKED}{node}/{said['linkedid']}"
+    return event, float(said["eventtime"]), call
+
+
+def _edge(said: dict[str, Any]) -> tuple[str, float, str]:
+    event, at_s = str(said["event"]), float(said["ts"]) / 1000
+    # What strangers chose stands in lines as in a URL.
+    for name in ("agent", "aor") if event == REFUSED_SIGN_IN else ("agent",):
+        if isinstance(said.get(name), str):
+            said[name] = _readable(said[name])
+    if event == REFUSED_SIGN_IN:
+        call = SOURCE + str(said["source"])
+        if not isinstance(said["aor"], str) or not isinstance(said["count"], int) or said["count"] < 1:
+            raise ValueError(f"event {event!r} of {call!r} names nobody, or counts nothing")
     elif "aor" in said:
-        event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, DEVICE + str(said["aor"])
+        call = DEVICE + str(said["aor"])
         if event not in REGISTRATION_EVENTS or "@" not in call:
             raise ValueError(f"event {event!r} of {call!r} is none of a registration")
     elif "message" in said:
-        event, at_s, call = (
-            str(said["event"]),
-            float(said["ts"]) / 1000,
-            MESSAGE + str(uuid.UUID(said["message"])),
-        )
+        call = MESSAGE + str(uuid.UUID(said["message"]))
         if event != "message" or not isinstance(said["status"], int):
             raise ValueError(f"event {event!r} of {call!r} is none of a message")
     else:
-        event, at_s, call = str(said["event"]), float(said["ts"]) / 1000, str(said["call"])
+        call = str(said["call"])
         if event not in EDGE_EVENTS or not call:
             raise ValueError(f"event {event!r} of call {call!r} is none of an edge")
-    at = dt.datetime.fromtimestamp(at_s, dt.UTC)
-    return Fact(call, node, at, event, file_id, position, said)
+    return event, at_s, call
+
+
+def _readable(text: str) -> str:
+    """What was written as in a URL, fit for a row and a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in unquote_plus(text, errors="replace"))
 
 
 def gone(node: str, call_id: str, leg: str, kind: str, at: dt.datetime) -> Fact:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from controller.calls import store
 from controller.calls.commands import EdgeCommands, Handler, MediaCommands, Result, Rpc, run
-from controller.calls.facts import DEVICE, MESSAGE, Fact, gone, restart
+from controller.calls.facts import DEVICE, GONE, MESSAGE, Fact, gone, restart
 from controller.calls.mwi import Lamps
 from controller.calls.recordings import Recordings
 from controller.calls.registrations import Registrations
@@ -36,6 +36,7 @@ _WATCH_S = 5
 _GONE_AFTER_S = 15
 # A look costs microseconds when nothing has changed.
 _OUTBOX_S = 0.05
+_NEWS_S = 0.1
 
 
 class CallService:
@@ -55,7 +56,9 @@ class CallService:
         outbox: Outbox | None = None,
         ship_interval_s: float = 1,
     ) -> None:
-        """`state`: folder of the agent for `spool.json`."""
+        """`state`: folder of the agent for `spool.json`. What an edge says is told within 0.1 s, whatever
+        `ship_interval_s` is.
+        """
         self.node, self._dsn, self._ship_interval_s = node, dsn, ship_interval_s
         self.spool = Spool(spool, node, state / "spool.json")
         self.table = CallTable()
@@ -130,7 +133,16 @@ class CallService:
                 if self._edge is not None and asyncio.get_running_loop().time() >= self._look_at:
                     self._look_at = asyncio.get_running_loop().time() + _WATCH_S
                     await self.close_gone(connection, self._edge)
-                await asyncio.sleep(self._ship_interval_s)
+                await self._tell(connection, asyncio.get_running_loop().time() + self._ship_interval_s)
+
+    async def _tell(self, connection: store.Connection, until: float) -> None:
+        """Until then, what edges say becomes rows at once, for those who must know: records have time."""
+        loop = asyncio.get_running_loop()
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(left, _NEWS_S))
+            if self._rpc is not None and loop.time() < until and self.spool.changed():
+                for facts in self.spool.news():
+                    await store.tell(connection, [one for one in facts if not _gone(one)])
 
     async def close_gone(self, connection: store.Connection, edge: EdgeCommands) -> None:
         """End legs whose dialog the edge has had no more at two looks in a row, and never told of their end."""
@@ -149,9 +161,7 @@ class CallService:
         count = 0
         for file_id, position, facts in self.spool.batches():
             devices = [one for one in facts if one.call_id.startswith(DEVICE)]
-            await store.ship(
-                connection, [one for one in facts if not one.call_id.startswith((DEVICE, MESSAGE))]
-            )
+            await store.ship(connection, [one for one in facts if not _gone(one)], stored=self.spool.told)
             await messages.straight(connection, [one for one in facts if one.call_id.startswith(MESSAGE)])
             if self._registrations is not None:
                 self._registrations.heard(devices)
@@ -263,3 +273,8 @@ class CallService:
                 await store.finish(connection, command, result)
                 del self._results[command]
             await self._have_results.wait()
+
+
+def _gone(fact: Fact) -> bool:
+    """A contact less is no event that is kept: `control.registrations` says so."""
+    return fact.event == GONE and fact.call_id.startswith(DEVICE)

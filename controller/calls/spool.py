@@ -18,6 +18,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from controller.calls.facts import NODE, Fact, parse
@@ -30,31 +31,58 @@ _STARTS = (b'{"event', b'{"ts"')
 
 
 class Spool:
-    """The spool of one node. `batches` yields facts; `shipped` is called when a batch is safely stored."""
+    """The spool of one node. `batches` yields facts; `shipped` is called when a batch is safely stored.
+
+    Who cannot wait for that looks whether it `changed`, and asks for the `news`: what neither gave before.
+    """
 
     def __init__(self, directory: Path, node: str, state: Path, *, keep_s: float = 3600) -> None:
         self._directory, self._node, self._state, self._keep_s = directory, node, state, keep_s
         self._offsets = self._read_state()
+        self._ahead: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         self.bad_lines = 0
 
     def batches(self) -> Iterator[tuple[str, int, list[Fact]]]:
         """(file id, position after, facts) for what is not shipped yet, file by file, in order of name."""
+        yield from self._batches(self._offsets)
+
+    def changed(self) -> bool:
+        """Whether a file is longer than when this was asked last, or new: a look costs microseconds for each file."""
+        with suppress(FileNotFoundError), os.scandir(self._directory) as found:
+            sizes = {one.name: one.stat().st_size for one in found if ".jsonl" in one.name}
+            changed, self._sizes = sizes != self._sizes, sizes
+            return changed
+        return True
+
+    def news(self) -> Iterator[list[Fact]]:
+        """Facts of lines that are not shipped yet, each once. They are `told` when the next batch is asked for."""
+        for file_id, position, facts in self._batches(self._offsets | self._ahead):
+            yield facts
+            self._ahead[file_id] = position
+
+    def told(self, fact: Fact) -> bool:
+        """Whether `news` gave it, and what it was asked for is done."""
+        return fact.position < self._ahead.get(fact.file_id, 0)
+
+    def _batches(self, offsets: dict[str, int]) -> Iterator[tuple[str, int, list[Fact]]]:
         for path in sorted(self._directory.glob("*.jsonl*")):
             try:
-                yield from self._file(path)
+                yield from self._file(path, offsets)
             except FileNotFoundError:
                 continue  # renamed or removed since the directory was read: the next round finds it
 
-    def _file(self, path: Path) -> Iterator[tuple[str, int, list[Fact]]]:
+    def _file(self, path: Path, offsets: dict[str, int]) -> Iterator[tuple[str, int, list[Fact]]]:
         with path.open("rb") as file:
             first = file.readline()
             if not first.endswith(b"\n"):
                 return
             status = os.fstat(file.fileno())
             file_id = f"{status.st_ino:x}-{hashlib.sha256(first).hexdigest()[:16]}"
-            position = self._offsets.get(file_id, 0)
+            position = offsets.get(file_id, 0)
             if position >= status.st_size:
-                self._put_away(path, file_id, status, position)
+                if offsets is self._offsets:
+                    self._put_away(path, file_id, status, position)
                 return
             while True:
                 # A line that was being written when it was read is read again, from its beginning.
@@ -102,6 +130,8 @@ class Spool:
     def shipped(self, file_id: str, position: int) -> None:
         """Everything before `position` is stored. OSError (a full disk) costs a second shipping, nothing else."""
         self._offsets[file_id] = position
+        if self._ahead.get(file_id, 0) <= position:
+            self._ahead.pop(file_id, None)
         temporary = self._state.with_suffix(".new")
         try:
             temporary.write_text(json.dumps(self._offsets))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from controller.calls.facts import LINKED, NODE, Fact
+from controller.calls.facts import LINKED, NO_CALLS, NODE, Fact
 from controller.calls.fold import Record, fold, recordings
 from controller.errors import DatabaseError, NodeRefused, NodeUnreachable
 from controller.wire.ami import OutcomeUnknown
@@ -68,27 +68,34 @@ async def connect(dsn: str) -> AsyncIterator[Connection]:
         raise DatabaseError(f"calls: PostgreSQL: {error}") from error
 
 
-async def ship(connection: Connection, facts: Iterable[Fact]) -> set[str]:
+async def ship(
+    connection: Connection, facts: Iterable[Fact], *, stored: Callable[[Fact], bool] = lambda _: False
+) -> set[str]:
     """Store what is new and bring the records of the calls touched up to date, in one transaction.
 
-    Returns the ids of the records written. Twice the same changes nothing. Two agents may ship parts of one
-    call at once: each holds the call's lock while it folds, so the later one sees what both have said.
+    Returns the ids of the records written. Twice the same changes nothing; `stored`: whether `tell` did a part of it.
+    Two agents may ship parts of one call at once: each holds the call's lock while it folds, so the later one sees
+    what both have said.
     """
     facts = list(facts)
     async with connection.transaction():
-        async with connection.cursor() as cursor:
-            await cursor.executemany(
-                _INSERT,
-                [
-                    (one.call_id, one.node, one.at, one.event, Jsonb(one.detail), one.file_id, one.position)
-                    for one in facts
-                ],
-            )
+        await tell(connection, [one for one in facts if not stored(one)])
         return await _fold_all(connection, await _touched(connection, facts))
 
 
+async def tell(connection: Connection, facts: Iterable[Fact]) -> None:
+    """Store what is new, for those who follow what happens; records are brought up to date by `ship`."""
+    rows = [
+        (one.call_id, one.node, one.at, one.event, Jsonb(one.detail), one.file_id, one.position)
+        for one in facts
+    ]
+    if rows:
+        async with connection.transaction(), connection.cursor() as cursor:
+            await cursor.executemany(_INSERT, rows)
+
+
 async def _touched(connection: Connection, facts: list[Fact]) -> set[str]:
-    calls = {one.call_id for one in facts if not one.call_id.startswith((LINKED, NODE))}
+    calls = {one.call_id for one in facts if not one.call_id.startswith(NO_CALLS)}
     linked = {one.call_id.removeprefix(LINKED) for one in facts if one.call_id.startswith(LINKED)}
     if linked:
         nodes, ids = zip(*(one.split("/", 1) for one in linked), strict=True)

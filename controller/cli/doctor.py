@@ -212,6 +212,27 @@ def _messages(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding("messages", f"{waiting} wait for their devices (dialplane message list --waiting)")
 
 
+def _fraud(connection: Connection[Any]) -> Iterator[Finding]:
+    """Whether somebody follows what is going on, where that was ever wanted."""
+    row = connection.execute(
+        """SELECT EXISTS (SELECT FROM control.fraud_usual),
+                  EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+                           WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
+                             AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('dialplane.fraud')::bigint),
+                  (SELECT count(*) FROM control.fraud_verdicts AS v
+                    WHERE v.level = 'critical' AND v.until > now() AND NOT EXISTS (
+                        SELECT FROM control.fraud_verdicts AS r
+                         WHERE (r.rule, r.owner, r.subject, r.level) = (v.rule, v.owner, v.subject, 'released')
+                           AND r.at >= v.at))"""
+    ).fetchone()
+    wanted, works, verdicts = row or (False, False, 0)
+    if works:
+        yield Finding("fraud", f"is followed; {verdicts} critical verdicts in force (control.fraud_verdicts)")
+    elif wanted:
+        remedy = "start what follows it: systemctl start dialplane-fraud (dialplane fraud serve)"
+        yield Finding("fraud", "nobody follows calls, messages and sign-ins", remedy)
+
+
 def _kept(connection: Connection[Any]) -> Iterator[Finding]:
     """Logs that grow: how long they are kept, and whether somebody removes what is older."""
     for what, days, oldest, overdue in connection.execute(
@@ -234,5 +255,6 @@ _CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
     _held,
     _moves,
     _messages,
+    _fraud,
     _kept,
 )

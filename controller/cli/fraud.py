@@ -1,4 +1,4 @@
-"""fraud rules, explain, replay: the rules, and what they would have done. Nothing is enforced."""
+"""fraud serve, rules, explain, replay: what goes on, the rules, what they would have done. Nothing is enforced."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.common import PENDING, Group, database, document, format_option, rows, say
+from controller.cli.common import (
+    PENDING,
+    Group,
+    chosen_url,
+    database,
+    document,
+    format_option,
+    log_to_stderr,
+    rows,
+    say,
+)
 from controller.cli.common import time as moment
 from controller.cli.state import account_option
 from controller.errors import InputError
 
 if TYPE_CHECKING:
-    from controller.fraud.model import Event
+    from controller.fraud.model import Event, People
     from controller.fraud.proposed import Proposed
-    from controller.fraud.store import People, Setup
+    from controller.fraud.store import Setup
 
 _DAY = timedelta(days=1)
 _NOTHING = "Nothing is enforced: this is what rules would have done."
@@ -32,7 +42,26 @@ _rules_option = click.option(
 
 @click.group("fraud", cls=Group)
 def fraud_command() -> None:
-    """Fraud: the rules in force, and what they would have done to calls there were. Nothing is enforced."""
+    """Fraud: what is going on, the rules in force, and what they would have done to calls there were. Nothing is
+    enforced.
+    """
+
+
+@fraud_command.command("serve")
+def serve_command() -> None:
+    """Follow calls, messages and sign-ins while they happen, until stopped, and write what rules find: a line of the
+    log, and a row of control.fraud_verdicts. Several may run: one works, the others stand by.
+
+    Needs no more than a member of dialplane_fraud may. Rows of rules, allows and permissions hold once they change.
+
+    \b
+    Example:
+      DIALPLANE_DATABASE=postgresql://fraud@db/dialplane dialplane fraud serve
+    """
+    from controller.fraud.serve import Service
+
+    log_to_stderr()
+    Service(chosen_url()).run()
 
 
 @fraud_command.command("rules")

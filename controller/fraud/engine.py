@@ -148,6 +148,13 @@ class Engine:
         """A verdict that is in force, from its row."""
         self.holding.hold(verdict)
 
+    def permit(self, allows: Iterable[Allow], permissions: Iterable[Permission]) -> None:
+        """Others from now on. Verdicts stay in force."""
+        held = self.holding.in_force()
+        self.holding = Holding(allows, permissions)
+        for verdict in held:
+            self.holding.hold(verdict)
+
     def learn(self, event: Event) -> None:
         """History: the subjects of the event called there, or had that address and user agent. Nothing is counted."""
         now = max(self.now, event.at)

@@ -71,11 +71,7 @@ class Holding:
         if holds is None or holds.allowed:
             return None
         scope = "user" if event.user else "account"
-        rule = Rule(
-            f"{PERMISSION}{holds.cls.replace('_', '-')}", "calls", scope, 1, critical=1, destinations=(holds.cls,),
-            actions=("notify", "block_destination"), release_s=_PERMISSION_S, mode=holds.mode, owner=holds.owner,
-            origin=holds.origin,
-        )  # fmt: skip
+        rule = permission_rule(holds, scope)
         (subject,) = subjects(event, scope) or ("",)
         held = self._held.get((rule.key, subject))
         if held is not None and now < held.until:
@@ -97,6 +93,10 @@ class Holding:
         if verdict.level == CRITICAL:
             blocking = self.blocking.setdefault((verdict.scope, verdict.subject), {})
             blocking[verdict.rule.key] = verdict
+
+    def holds(self, verdict: Verdict) -> bool:
+        """Whether it is this one that is in force, and none that came after it."""
+        return self._held.get((verdict.rule.key, verdict.subject)) is verdict
 
     def drop(self, verdict: Verdict) -> None:
         """It is in force no more."""
@@ -133,6 +133,15 @@ class Holding:
                     if now < verdict.until and covers(verdict, event, as_if=as_if):
                         return verdict
         return None
+
+
+def permission_rule(holds: Permission, scope: str) -> Rule:
+    """The rule that verdicts about a permission name."""
+    return Rule(
+        f"{PERMISSION}{holds.cls.replace('_', '-')}", "calls", scope, 1, critical=1, destinations=(holds.cls,),
+        actions=("notify", "block_destination"), release_s=_PERMISSION_S, mode=holds.mode, owner=holds.owner,
+        origin=holds.origin,
+    )  # fmt: skip
 
 
 def covers(verdict: Verdict, event: Event, *, as_if: bool) -> bool:

@@ -5,6 +5,7 @@ Times are Unix seconds (UTC), durations seconds, costs the installation's own cu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
@@ -232,6 +233,14 @@ class Profile(NamedTuple):
 
 
 NOBODY = Profile()
+
+
+class People(NamedTuple):
+    """Whose a device is (user and account), and in which groups a user is (by account and name)."""
+
+    users: Mapping[str, str]
+    groups: Mapping[tuple[str, str], tuple[str, ...]]
+    accounts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

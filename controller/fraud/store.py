@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from psycopg import Connection
@@ -23,7 +23,7 @@ from controller.errors import InputError
 from controller.fraud import defaults
 from controller.fraud.destinations import classify
 from controller.fraud.metrics import GAVE_UP
-from controller.fraud.model import ANSWER, END, START, Allow, Event, Owner, Permission, Profile, Rule
+from controller.fraud.model import ANSWER, END, START, Allow, Event, Owner, People, Permission, Profile, Rule
 from controller.fraud.proposed import overlay, overlay_permissions
 
 BATCH = 500
@@ -82,13 +82,6 @@ class Setup:
     profiles: Mapping[str, Profile]
 
 
-class People(NamedTuple):
-    """Whose a device is, and in which groups a user is (by account and name)."""
-
-    users: Mapping[str, str]
-    groups: Mapping[tuple[str, str], tuple[str, ...]]
-
-
 def setup(connection: Connection[Any]) -> Setup:
     """All that an engine is made of, from the rows."""
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -117,12 +110,16 @@ def people(connection: Connection[Any]) -> People:
     """Whose devices are, and groups of users."""
     groups: dict[tuple[str, str], tuple[str, ...]] = {}
     with connection.cursor(row_factory=dict_row) as cursor:
-        users = {row["device"]: row["user"] or "" for row in cursor.execute(_DEVICES)}
+        devices = cursor.execute(_DEVICES).fetchall()
         for row in cursor.execute(_GROUPS):
             place = row["account"], row["user"]
             if row["group"] not in groups.get(place, ()):
                 groups[place] = (*groups.get(place, ()), row["group"])
-    return People(users, groups)
+    return People(
+        {row["device"]: row["user"] or "" for row in devices},
+        groups,
+        {row["device"]: row["account"] for row in devices},
+    )
 
 
 def check_names(connection: Connection[Any], account: str, user: str, device: str) -> None:

@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from controller.calls.facts import MESSAGE, Fact
-from controller.calls.store import Connection
+from controller.calls.store import Connection, tell
 from controller.errors import DatabaseError
 from controller.messages import cpim
 from controller.messages.http import Inbound
@@ -171,6 +171,16 @@ async def ship(connection: Connection, edge: str, rows: Sequence[Accepted]) -> N
         await connection.execute("SET LOCAL synchronous_commit = on")
         async with connection.cursor() as cursor:
             await cursor.executemany(_SHIP, values)
+        await tell(connection, [_fact(edge, one) for one in rows if not one.bad])
+
+
+def _fact(edge: str, one: Accepted) -> Fact:
+    """An accepted message as the line that an edge writes of one that it relayed."""
+    said = {
+        "account": one.account, "caller": one.user, "device": one.sender, "called": one.called, "to": one.target,
+        "status": 202, "reason": one.why, "size": len(one.body),
+    }  # fmt: skip
+    return Fact(f"{MESSAGE}{one.id}", edge, one.at, "message", f"{MESSAGE}{one.id}", 0, said)
 
 
 async def straight(connection: Connection, facts: Iterable[Fact]) -> None:

@@ -16,6 +16,7 @@ _ROLES = {
     "controller": "dialplane_controller",
     "agent": "dialplane_agent",
     "dns": "dialplane_dns",
+    "fraud": "dialplane_fraud",
 }
 _TRUST = (
     "pg_isready -q -h 127.0.0.1 -d dialplane && "

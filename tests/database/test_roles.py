@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 Login = Callable[[str], psycopg.Connection]
-ROLES = ("admin", "controller", "agent", "reader")
+ROLES = ("admin", "controller", "agent", "reader", "fraud")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,14 @@ MAY = [
     ("agent", "INSERT INTO control.call_records (call_id, started_at) VALUES ('c', now())"),
     ("reader", "SELECT name, user_id FROM devices"),
     ("reader", "SELECT * FROM control.call_records"),
+    ("fraud", "SELECT name, user_id FROM devices"),
+    ("fraud", "SELECT * FROM control.call_events, fraud_rules"),
+    (
+        "fraud",
+        "INSERT INTO control.fraud_verdicts (rule, owner, scope, subject, level, mode, actions, value, "
+        "threshold, at, until) "
+        "VALUES ('x', 'everybody', 'account', 'acme', 'warning', 'observe', '{notify}', 1, 1, now(), now())",
+    ),
 ]
 MAY_NOT = [
     ("admin", "UPDATE control.entries SET value = 'x'"),
@@ -102,6 +110,13 @@ MAY_NOT = [
     ("reader", "SELECT * FROM control.entries"),
     ("reader", "UPDATE users SET enabled = false"),
     ("reader", "INSERT INTO control.node_state (node, kind) VALUES ('x', 'edge')"),
+    ("fraud", "SELECT ha1_md5 FROM devices"),
+    ("fraud", "SELECT new FROM control.audit"),
+    ("fraud", "SELECT body FROM control.messages"),
+    ("fraud", "SELECT * FROM control.entries"),
+    ("fraud", "INSERT INTO blocks (scope, subject, what, reason) VALUES ('all', '*', '+88213', 'fraud')"),
+    ("fraud", "UPDATE control.fraud_verdicts SET level = 'released'"),
+    ("fraud", "DELETE FROM control.call_events"),
 ]
 
 
@@ -138,7 +153,7 @@ def test_group_roles_have_no_power_of_their_own(sample: str) -> None:
             "SELECT rolsuper OR rolcanlogin OR rolcreatedb OR rolcreaterole OR rolbypassrls OR rolreplication "
             "FROM pg_roles WHERE rolname LIKE 'dialplane\\_%'"
         ).fetchall()
-    assert found == [(False,)] * 5
+    assert found == [(False,)] * 6
 
 
 def test_a_shadow_in_a_temporary_schema_changes_nothing(login: Login) -> None:

@@ -90,7 +90,9 @@ def publish(url: str, entries: dict[str, dict[str, str]], kind: str = "edge", sc
 
 
 @asynccontextmanager
-async def agent(url: str, edge: Edge, folder: Path, name: str = "edge1") -> AsyncIterator[None]:
+async def agent(
+    url: str, edge: Edge, folder: Path, name: str = "edge1", *, ship_interval_s: float = 0.1
+) -> AsyncIterator[None]:
     """The call half of the edge's agent, as long as it lasts."""
     with psycopg.connect(url) as connection:
         connection.execute(
@@ -102,7 +104,8 @@ async def agent(url: str, edge: Edge, folder: Path, name: str = "edge1") -> Asyn
     rpc = JsonRpc(edge.home / "rpc.sock")
     service = CallService(
         node=name, dsn=url, spool=edge.home / "spool", state=folder, rpc=rpc,
-        registrations=Registrations(name, rpc, edge.location), outbox=Outbox(edge.messages), ship_interval_s=0.1,
+        registrations=Registrations(name, rpc, edge.location), outbox=Outbox(edge.messages),
+        ship_interval_s=ship_interval_s,
     )  # fmt: skip
     task = asyncio.create_task(service.run())
     try:

@@ -2,7 +2,7 @@
 # Brings the schema up to date, then gives each login role of the stack its password and its group.
 set -euo pipefail
 dialplane db migrate
-for role in admin controller agent dns; do
+for role in admin controller agent dns fraud; do
   groups=dialplane_$role
   # The operator edits rows and publishes them.
   [ "$role" = admin ] && groups="$groups, dialplane_controller"

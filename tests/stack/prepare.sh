@@ -203,7 +203,7 @@ cas() {
   ((count == 0)) || say "Image builds trust this host's $count extra CA(s)"
 }
 
-SECRETS=(owner admin controller agent dns)
+SECRETS=(owner admin controller agent dns fraud)
 secrets() {
   local name made=0
   mkdir -p -m 700 "$STACK/secrets"

@@ -40,7 +40,7 @@ PURE_FILES = (
         f"fraud/{name}.py"
         for name in (
             *("__init__", "model", "windows", "metrics", "plans", "holding", "engine", "trial"),
-            *("destinations", "defaults", "baseline", "explain", "proposed", "report"),
+            *("destinations", "defaults", "baseline", "explain", "proposed", "report", "live"),
         )
     }
 )
@@ -61,6 +61,8 @@ PSYCOPG_FILES = {
     "wire/postgresql.py",
     "queues/rows.py",
     "messages/engine.py",
+    "fraud/feed.py",
+    "fraud/serve.py",
 }
 
 
