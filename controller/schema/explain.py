@@ -91,6 +91,7 @@ _NAMES = {
     "call_records_pkey": "this call has a record already",
     "call_events_line_key": "this line was shipped already",
     "message_deliveries_key": "the message has a delivery to this address already",
+    "fraud_verdicts_key": "this verdict was said already",
     "disagreements_key": "this disagreement stands there already",
     "changes_pkey": "the revision changes this entry already",
     "entries_pkey": "this entry is there already",
