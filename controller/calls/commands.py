@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from controller.calls.contacts import unregister
 from controller.calls.store import UNKNOWN
 from controller.calls.table import VARIABLES, CallTable, Channel
 from controller.errors import DialplaneError, InputError, NodeRefused
@@ -227,7 +228,12 @@ class EdgeCommands:
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self._one_at_a_time = asyncio.Lock()
-        self.handlers: dict[str, Handler] = {"calls": self.calls, "hangup": self.hangup, "rpc": self.rpc}
+        self.handlers: dict[str, Handler] = {
+            "calls": self.calls,
+            "hangup": self.hangup,
+            "rpc": self.rpc,
+            "unregister": self.unregister,
+        }
 
     async def calls(self, arguments: Arguments) -> Result:
         """Live dialogs: `{"calls": {call id: [legs]}}`."""
@@ -255,6 +261,10 @@ class EdgeCommands:
         """Any method of the edge's JSON-RPC, as an operator wants it: `{"result": ...}`."""
         method, parameters = str(arguments["method"]), arguments["parameters"]
         return {"result": await asyncio.to_thread(self._rpc.call, method, *parameters)}
+
+    async def unregister(self, arguments: Arguments) -> Result:
+        """Ask all phones of `device` to fetch their configuration, and remove their contacts; a receipt for each."""
+        return {"receipts": await asyncio.to_thread(unregister, self._rpc, _aor(arguments["device"]))}
 
     async def hangup(self, arguments: Arguments) -> Result:
         """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""

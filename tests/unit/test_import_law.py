@@ -35,12 +35,13 @@ PURE_FILES = (
         "moves/decide.py",
         "moves/say.py",
     }
+    | {"provisioning/secret.py"}
     | {f"messages/{name}.py" for name in ("model", "decide", "settle", "cpim", "text")}
     | {
         f"fraud/{name}.py"
         for name in (
             *("__init__", "model", "windows", "metrics", "plans", "holding", "engine", "trial"),
-            *("destinations", "defaults", "baseline", "explain", "proposed", "report"),
+            *("destinations", "defaults", "baseline", "explain", "proposed", "report", "ranges", "actions"),
         )
     }
 )
@@ -61,6 +62,8 @@ PSYCOPG_FILES = {
     "wire/postgresql.py",
     "queues/rows.py",
     "messages/engine.py",
+    "fraud/enforce.py",
+    "fraud/nodes.py",
 }
 
 
