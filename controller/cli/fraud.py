@@ -1,4 +1,4 @@
-"""fraud rules, explain, replay: the rules, and what they would have done. Nothing is enforced."""
+"""fraud rules, explain, replay: the rules, and what they would have done. What was done: `fraud_incidents.py`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ import click
 
 from controller.cli.common import PENDING, Group, database, document, format_option, rows, say
 from controller.cli.common import time as moment
+from controller.cli.fraud_incidents import (
+    block_command,
+    incidents_command,
+    resume_command,
+    status_command,
+    unblock_command,
+)
 from controller.cli.state import account_option
 from controller.errors import InputError
 
@@ -32,7 +39,11 @@ _rules_option = click.option(
 
 @click.group("fraud", cls=Group)
 def fraud_command() -> None:
-    """Fraud: the rules in force, and what they would have done to calls there were. Nothing is enforced."""
+    """Fraud: the rules in force, what they would have done to calls there were, and what is blocked."""
+
+
+for _command in (status_command, incidents_command, block_command, unblock_command, resume_command):
+    fraud_command.add_command(_command)
 
 
 @fraud_command.command("rules")
@@ -67,7 +78,7 @@ def rules_command(account: str | None, file: Path | None, form: str) -> None:
                 click.echo(f"{'':<{width}}  {comment}")
     else:
         rows(form, columns, lines)
-    say("Nothing is enforced yet, whatever the mode says.")
+    say("Nothing feeds these rules while calls run yet: a person can block (dialplane fraud block).")
 
 
 @fraud_command.command("explain")
