@@ -212,6 +212,23 @@ def _messages(connection: Connection[Any]) -> Iterator[Finding]:
         yield Finding("messages", f"{waiting} wait for their devices (dialplane message list --waiting)")
 
 
+def _fraud(connection: Connection[Any]) -> Iterator[Finding]:
+    """What incidents of fraud wait for, and what could not be done."""
+    row = connection.execute(
+        """SELECT count(*) FILTER (WHERE a.state = 'pending' AND a.at < now() - interval '30 s'),
+                  count(*) FILTER (WHERE a.state = 'failed')
+             FROM control.fraud_actions a JOIN public.fraud_incidents i ON i.id = a.incident_id
+            WHERE i.state = 'open'"""
+    ).fetchone()
+    waiting, failed = row or (0, 0)
+    if waiting:
+        yield Finding(
+            "fraud", f"{waiting} actions wait for nodes", "start the controller, or dialplane fraud resume"
+        )
+    if failed:
+        yield Finding("fraud", f"{failed} actions failed", "dialplane fraud incidents NUMBER says why")
+
+
 def _kept(connection: Connection[Any]) -> Iterator[Finding]:
     """Logs that grow: how long they are kept, and whether somebody removes what is older."""
     for what, days, oldest, overdue in connection.execute(
@@ -234,5 +251,6 @@ _CHECKS: tuple[Callable[[Connection[Any]], Iterator[Finding]], ...] = (
     _held,
     _moves,
     _messages,
+    _fraud,
     _kept,
 )

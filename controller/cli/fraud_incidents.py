@@ -58,7 +58,7 @@ def _sentences(found: Any) -> list[str]:
         said.append(f"{found.observed} more are of rules that only observe")
     if found.pending:
         said.append(
-            f"{found.pending} actions wait for nodes: dialplane fraud resume, if nothing else does them"
+            f"{found.pending} actions wait for nodes: the controller asks them, or dialplane fraud resume"
         )
     if found.failed:
         said.append(f"{found.failed} actions failed: dialplane fraud incidents NUMBER says why")

@@ -65,14 +65,14 @@ async def resume(connection: Connection, incident: int | None = None) -> int:
     return sum(one is True for one in over)
 
 
-async def follow(dsn: str) -> None:
-    """Until cancelled; survives the database going away."""
+async def follow(dsn: str, stop: Callable[[], bool] = lambda: False) -> None:
+    """Until `stop()`, which is asked every second, or cancelled; survives the database going away."""
     said = ""
-    while True:
+    while not stop():
         try:
             async with store.connect(dsn) as listening, store.connect(dsn) as working:
                 await listening.execute("LISTEN dialplane_fraud")
-                while True:
+                while not stop():
                     await resume(working)
                     async for _ in listening.notifies(timeout=_AGAIN_S, stop_after=1):
                         break

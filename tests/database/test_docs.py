@@ -39,7 +39,9 @@ def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
             connection.execute(block.encode())
             if number == 0:  # the rows of the servers; then comes the first company
                 connection.execute(COMPANY)
-        held = connection.execute("SELECT tbl, key, value FROM control.entries ORDER BY tbl, key").fetchall()
+        held = connection.execute(
+            "SELECT tbl, key, split_part(value, ';until=', 1) FROM control.entries ORDER BY tbl, key"
+        ).fetchall()
     # What is live at commit is published by the rows' own triggers.
     assert held == [
         ("allow", "account:acme:+22133", "allowed=1"),

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,12 +17,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
+from controller import pipeline, reconciler
 from controller.calls import store as calls
 from controller.fraud import nodes as carried
 from controller.fraud.enforce import act
 from controller.fraud.model import CRITICAL, ENFORCE, OBSERVE, RELEASED, WARNING, Owner, Rule, Verdict
 from controller.provisioning import secret
 from controller.provisioning import store as provisioning
+from controller.revision import store
 from tests.database.fraud_nodes import DESK, LOBBY, Nodes
 
 TAKEN = ("notify", "outbound_off", "end_calls", "unregister", "rotate")
@@ -263,7 +266,7 @@ def test_calls_end_and_contacts_go_with_a_receipt_each(url: str, working: psycop
         nodes.add("urgent", number="112")
         nodes.contacts = {DESK: 2, LOBBY: 1}
         act(working, verdict(*TAKEN))
-        assert resume(url) == 2
+        assert resume(make_conninfo(url, user="enforcer")) == 2
         assert nodes.up() == {"call-3", "urgent"}
         assert nodes.contacts == {LOBBY: 1}
         assert resume(url) == 0
@@ -330,8 +333,10 @@ def test_killed_at_any_step_the_next_one_finishes(
         assert reached
         assert "pending" in states(working).values()
         # Two at once: an action is done by one of them.
+        asked = len(nodes.did)
         both = [subprocess.Popen([sys.executable, "-c", _SCRIPT, url]) for _ in range(2)]
         assert [one.wait(30) for one in both] == [0, 0]
+        assert nodes.did[asked:].count("edge1 unregister") <= 1
         resume(url)
         assert nodes.up() == set()
         assert nodes.contacts == {LOBBY: 1}
@@ -339,6 +344,45 @@ def test_killed_at_any_step_the_next_one_finishes(
         assert resume(url) == 0
         assert len(nodes.did) == done
     assert set(states(working).values()) == {"done"}
+
+
+def test_an_action_is_one_processs_at_a_time(url: str, working: psycopg.Connection[Any]) -> None:
+    act(working, verdict("unregister"))
+    with Nodes(url) as nodes, psycopg.connect(url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_advisory_lock(hashtext('dialplane.fraud_action'), id::integer) FROM control.fraud_actions"
+        )
+        assert resume(url) == 0
+        assert nodes.did == []
+        other.close()
+        assert resume(url) == 1
+
+
+def test_the_controller_has_nodes_do_it(url: str, working: psycopg.Connection[Any]) -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=reconciler.enforce, args=(url, over))
+    with Nodes(url) as nodes:
+        nodes.add("call-1")
+        act(working, verdict("end_calls", "outbound_off"))
+        thread.start()
+        wait(lambda: states(working)["end_calls"] == "done")
+        assert nodes.up() == set()
+        # Woken, not found by looking every second.
+        nodes.add("call-2", device=LOBBY, user="lobby")
+        began = time.monotonic()
+        act(working, verdict("end_calls", "outbound_off", subject=LOBBY))
+        wait(lambda: not nodes.up())
+        assert time.monotonic() - began < 0.9
+        over.set()
+        thread.join(5)
+    assert not thread.is_alive()
+
+
+def wait(test: Callable[[], bool], longest_s: float = 10) -> None:
+    deadline = time.monotonic() + longest_s
+    while not test():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_messages_on_their_way_outside_are_withdrawn(url: str, working: psycopg.Connection[Any]) -> None:
@@ -442,3 +486,29 @@ def test_owners_of_rules_keep_incidents_apart(working: psycopg.Connection[Any]) 
     act(working, said)
     act(working, replace(said, rule=replace(said.rule, owner=Owner("acme"))))
     assert len(state(working)) == 2
+
+
+def test_a_changed_secret_leaves_no_plan_and_no_rollback_takes_it_back(
+    url: str, working: psycopg.Connection[Any]
+) -> None:
+    with psycopg.connect(url) as connection:
+        before = store.base(connection)
+        connection.execute("UPDATE devices SET call_limit = 3 WHERE name = 'desk1'")
+        connection.commit()
+        plan = pipeline.make_plan(connection)
+        number = pipeline.publish(connection, plan, author="test", reason="x")
+        connection.commit()
+        assert number == before + 1
+        act(working, verdict("rotate"))
+        assert pipeline.make_plan(connection).empty
+        connection.rollback()
+        dead = sign(working)
+        rollback = pipeline.make_rollback(connection, before)
+        pipeline.publish(connection, rollback, author="test", reason="undo")
+        connection.commit()
+        row = connection.execute(
+            "SELECT value FROM control.entries WHERE tbl = 'credential' AND key = %s", (DESK,)
+        ).fetchone()
+    assert row is not None
+    assert "limit=3" not in row[0]
+    assert f"md5={dead[0]};sha256={dead[1]}" in row[0]
