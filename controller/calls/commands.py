@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from controller.calls.contacts import unregister
 from controller.calls.store import UNKNOWN
 from controller.calls.table import VARIABLES, CallTable, Channel
+from controller.entries import server_id
 from controller.errors import DialplaneError, InputError, NodeRefused
 from controller.wire.ami import Ami, Event, OutcomeUnknown
 
@@ -223,10 +224,11 @@ def called_back(call: str, arguments: Arguments) -> dict[str, str | list[str]]:
 
 
 class EdgeCommands:
-    """Verbs of an edge, over JSON-RPC."""
+    """Verbs of an edge, over JSON-RPC. `node`: its name; "": contacts of any home are its own."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, node: str = "") -> None:
         self._rpc = rpc
+        self._home = server_id(node) if node else None
         self._one_at_a_time = asyncio.Lock()
         self.handlers: dict[str, Handler] = {
             "calls": self.calls,
@@ -263,8 +265,10 @@ class EdgeCommands:
         return {"result": await asyncio.to_thread(self._rpc.call, method, *parameters)}
 
     async def unregister(self, arguments: Arguments) -> Result:
-        """Ask all phones of `device` to fetch their configuration, and remove their contacts; a receipt for each."""
-        return {"receipts": await asyncio.to_thread(unregister, self._rpc, _aor(arguments["device"]))}
+        """Ask phones of `device` that are at home here to fetch their configuration, and remove their contacts; with
+        `rest` remove those of other homes. A receipt for each."""
+        aor, rest = _aor(arguments["device"]), bool(arguments.get("rest"))
+        return {"receipts": await asyncio.to_thread(unregister, self._rpc, aor, self._home, rest=rest)}
 
     async def hangup(self, arguments: Arguments) -> Result:
         """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""

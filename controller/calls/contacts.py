@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from controller.errors import NodeRefused
 
-_NONE = ("AOR not found", "AOR has no contacts")
+_NONE = ("AOR not found", "AOR has no contacts", "Contact not found")
 _TABLE = "location"
 
 
@@ -17,23 +17,28 @@ class Rpc(Protocol):
         """One request's result."""
 
 
-def unregister(rpc: Rpc, aor: str) -> list[dict[str, Any]]:
-    """A receipt for each contact that was there: `ok`, `contact`, `asked` (a NOTIFY was sent to it).
+def unregister(rpc: Rpc, aor: str, home: int | None, *, rest: bool) -> list[dict[str, Any]]:
+    """Ask and remove the contacts whose home this edge is (`home`: its `entries.server_id`; None: all are its own). A
+    receipt for each: `ok`, `contact`, `asked` (a NOTIFY was sent to it).
 
     The NOTIFY (check-sync, which phones of most makers take for "fetch your configuration") goes first, while the edge
-    still knows the way; no answer is waited for. Other edges of the group have the contact too: only this one's own
-    answer says what became of its copy, and only one that has the connection reaches a phone behind it.
+    still knows the way; no answer is waited for. `rest`: remove what other edges that are away have left here, and ask
+    nobody: only a home has the connection, or the hole in the NAT. To be done when all homes have asked, since what one
+    edge removes is gone at the others.
     """
     receipts: list[dict[str, Any]] = []
     for contact in _contacts(rpc, aor):
+        mine = home is None or contact.get("Server-Id", 0) in (0, home)
+        if not (mine or rest):
+            continue
         uri = str(contact.get("Address", ""))
-        receipts.append({"ok": True, "contact": uri, "asked": _check_sync(rpc, aor, contact)})
-    if receipts:
+        asked = mine and not rest and _check_sync(rpc, aor, contact)
         try:
-            rpc.call("ul.rm", _TABLE, aor)
+            rpc.call("ul.rm_contact", _TABLE, aor, uri)
         except NodeRefused as error:
             if not any(word in str(error) for word in _NONE):
                 raise
+        receipts.append({"ok": True, "contact": uri, "asked": asked})
     return receipts
 
 

@@ -42,7 +42,8 @@ _LISTED = """
                                     ORDER BY f.id)
                     FROM control.fraud_actions AS f WHERE f.incident_id = i.id), '') AS actions
       FROM public.fraud_incidents AS i
-     WHERE (%(account)s::text IS NULL OR i.account = %(account)s) AND (NOT %(open)s OR i.state = 'open')
+     WHERE (%(account)s::text IS NULL OR i.account = %(account)s)
+       AND (NOT %(open)s OR i.state = 'open' AND i.until > now())
      ORDER BY i.at DESC, i.id DESC LIMIT %(most)s"""
 _ONE = "SELECT to_jsonb(i) AS row FROM public.fraud_incidents AS i WHERE i.id = %s"
 _ACTIONS = """
@@ -55,9 +56,11 @@ _LIFT = """
      WHERE state = 'open' AND (id = %(number)s OR (scope, subject) = (%(scope)s::text, %(subject)s::text))
      RETURNING id"""
 _STATUS = """
-    SELECT (SELECT count(*) FROM public.fraud_incidents WHERE state = 'open' AND mode = 'enforce'),
-        (SELECT count(*) FROM public.fraud_incidents WHERE state = 'open' AND mode = 'observe'),
-        (SELECT count(*) FROM public.blocks WHERE incident_id IS NOT NULL),
+    SELECT (SELECT count(*) FROM public.fraud_incidents
+             WHERE state = 'open' AND mode = 'enforce' AND until > now()),
+        (SELECT count(*) FROM public.fraud_incidents
+          WHERE state = 'open' AND mode = 'observe' AND until > now()),
+        (SELECT count(*) FROM public.blocks WHERE incident_id IS NOT NULL AND expires_at > now()),
         (SELECT count(*) FROM public.blocks WHERE incident_id IS NULL),
         (SELECT count(*) FROM control.fraud_actions WHERE state = 'pending'),
         (SELECT count(*) FROM control.fraud_actions AS f JOIN public.fraud_incidents AS i ON i.id = f.incident_id

@@ -34,7 +34,7 @@ Receipt = dict[str, Any]
 _PENDING = """
     SELECT a.id, a.incident_id, a.action, a.target, a.receipt, a.tries
       FROM control.fraud_actions AS a JOIN public.fraud_incidents AS i ON i.id = a.incident_id
-     WHERE a.state = 'pending' AND i.state = 'open'
+     WHERE a.state = 'pending' AND i.state = 'open' AND i.until > clock_timestamp()
        AND (%(incident)s::bigint IS NULL OR a.incident_id = %(incident)s)
      ORDER BY a.id"""
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('dialplane.fraud_action'), %s) AS mine"
@@ -139,16 +139,19 @@ async def _unregister(connection: Connection, target: dict[str, Any]) -> tuple[l
     """Have each edge ask the phones to fetch their configuration, and remove their contacts."""
     receipts: list[Receipt] = []
     sure = True
-    for row in await (await connection.execute(_EDGES)).fetchall():
-        edge = str(row["name"])
-        for aor in target["devices"]:
-            try:
-                said = await store.ask(connection, edge, "unregister", {"device": aor}, _ASK_S)
-            except NodeError as error:
-                receipts.append({"ok": None, "node": edge, "device": aor, "text": str(error)})
-                sure = False
-            else:
-                receipts += [{"node": edge, "device": aor, **one} for one in said["receipts"]]
+    edges = [str(row["name"]) for row in await (await connection.execute(_EDGES)).fetchall()]
+    # Each home has to have asked before anybody removes what others know by it.
+    for rest in (False, True):
+        for edge in edges:
+            for aor in target["devices"]:
+                try:
+                    asked = {"device": aor, "rest": rest}
+                    said = await store.ask(connection, edge, "unregister", asked, _ASK_S)
+                except NodeError as error:
+                    receipts.append({"ok": None, "node": edge, "device": aor, "text": str(error)})
+                    sure = False
+                else:
+                    receipts += [{"node": edge, "device": aor, **one} for one in said["receipts"]]
     return receipts, sure
 
 
