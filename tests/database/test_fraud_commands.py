@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import ssl
+import subprocess
+import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -206,3 +212,42 @@ def test_a_password_follows_from_token_device_and_generation() -> None:
     assert all(len(word) == 32 for word in words)
     assert secret.is_token(token, secret.digest(token))
     assert not secret.is_token(token + "x", secret.digest(token))
+
+
+def test_served_over_tls_by_the_command_itself(url: str, tmp_path: Path) -> None:
+    pem = tmp_path / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-keyout", str(pem), "-out", str(tmp_path / "crt")],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    pem.write_text(pem.read_text() + (tmp_path / "crt").read_text())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = run(url, "provision", "token", DESK).stdout.strip()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from controller.cli import main; main()", "--database", url, "provision", "serve",
+         "--listen", f"127.0.0.1:{port}", "--certificate", str(pem)],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{port}/{DESK}", headers={"Authorization": f"Bearer {token}"}
+    )
+    trusting = ssl._create_unverified_context()
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                # A stranger who says nothing keeps nobody waiting.
+                with socket.create_connection(("127.0.0.1", port)):
+                    answer = urllib.request.urlopen(request, timeout=5, context=trusting)
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        with answer:
+            assert json.load(answer)["password"] == secret.password(token, DESK, 1)
+    finally:
+        process.kill()
+        process.wait()
