@@ -61,6 +61,7 @@ TABLES: dict[tuple[str, str], Table] = {
         ),
         Table(_E, "target", _O, *_HTABLE, "cluster: the media nodes that take calls now"),
         Table(_E, "block", _O, *_HTABLE, "what may not call or be called"),
+        Table(_E, "allow", _O, *_HTABLE, "what rules of fraud may not block"),
         Table(_E, "shed", _O, *_HTABLE, "overloaded cluster, and accounts above their share of it"),
         Table(_E, "dnd", _O, *_HTABLE, "user who does not want to be disturbed"),
         Table(_M, "dialplan", _C, *_DIALPLAN, "one extension of one context"),

@@ -22,6 +22,7 @@ import yaml
 from controller.compiler.media_local import Local, local_files
 from controller.entries import server_id
 from controller.errors import InputError
+from controller.fraud.ranges import ranges
 from controller.schema.database import VARIABLE, without_password
 from controller.share import fixed_files, templates_dir
 
@@ -43,7 +44,16 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
             f"peers: {peers}: must be the other edges, name: address:port, and not {values['node']}"
         )
     values |= {"server_id": own, "homes": homes}
-    return _rendered(folder, ("local.cfg", "peers.cfg", "tls.cfg", "default"), values)
+    return _rendered(folder, ("local.cfg", "peers.cfg", "tls.cfg", "default"), values) | {
+        "classes.cfg": _classes()
+    }
+
+
+def _classes() -> str:
+    """What prefixes cost, as the edge reads it at its start (kamailio/limits.cfg, CLASS)."""
+    lines = [f'    $sht(class=>{prefix}) = "{value}";' for prefix, value in sorted(ranges().items())]
+    head = "# Written at installation from the package phonenumbers: prefix, its class and countries.\n"
+    return head + "route[CLASSES] {\n" + "\n".join(lines) + "\n}\n"
 
 
 def names_files(values: dict[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -102,8 +103,8 @@ def make_step(connection: Connection[Any], account: str) -> Plan:
 def make_rollback(connection: Connection[Any], to: int) -> Plan:
     """The plan that gives every configuration entry the value it had in revision `to`.
 
-    The rows stay as they are: the accounts it touches are held back until somebody applies them again. Raises
-    InputError when there is no such revision.
+    The rows stay as they are: the accounts it touches are held back until somebody applies them again. A secret that
+    was changed since stays changed: who knows the old one may be why. Raises InputError when there is no such revision.
     """
     with OnePicture(connection):
         base = store.base(connection)
@@ -114,8 +115,11 @@ def make_rollback(connection: Connection[Any], to: int) -> Plan:
         then = store.entries_before(connection, to)
         now = store.current(connection, list(then))
         summary = Summary()
-        for address, (value, account) in then.items():
+        for address, (old, account) in then.items():
             before = now[address].value if address in now else None
+            value = old
+            if address.table == "credential" and before is not None and old is not None:
+                value = with_digests(old, before)
             if before != value:
                 summary.add([Change(address, before, value, account, reason(address, before, value))])
         system = read.system(connection)
@@ -127,6 +131,15 @@ def make_rollback(connection: Connection[Any], to: int) -> Plan:
             dangers=_dangers(connection, summary),
             rolls_back=to,
         )
+
+
+_DIGEST = re.compile(r"(?:^|(?<=;))(md5|sha256)=[0-9a-f]+")
+
+
+def with_digests(value: str, other: str) -> str:
+    """The value of a credential with the digests of another one."""
+    held = {found[1]: found[0] for found in _DIGEST.finditer(other)}
+    return _DIGEST.sub(lambda found: held.get(found[1], found[0]), value)
 
 
 def publish(

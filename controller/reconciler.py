@@ -1,13 +1,15 @@
 """The resident controller: one active, others standing by. Every cycle ends in one sentence.
 
 What it does: publishes safe plans by itself when told to (`--auto`), takes the steps of accounts that move
-(controller/mover.py), ends what is over (blocks, overrides, do not disturb), removes rows of logs that were kept long
+(controller/mover.py), has nodes do what incidents of fraud wait for, ends what is over (blocks, overrides, do not
+disturb), removes rows of logs that were kept long
 enough, and says what is pending. Calls and nodes do not need it:
 with the controller away, rows wait and everything else goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -23,6 +25,7 @@ from controller import mover, pipeline
 from controller.agreement import compare, look
 from controller.compiler import media_templates
 from controller.errors import BadRows, DatabaseError, DialplaneError, StalePlan, TemplateError
+from controller.fraud import nodes
 from controller.plan import Plan, show
 from controller.revision import store
 from controller.schema.database import connect
@@ -42,6 +45,8 @@ AGREE_S, AGREE_FIRST_S = 300.0, 20.0
 AGREE_AGAIN_S = 30.0
 # How often it looks for old rows, and how many of each table it removes at once.
 FORGET_S = 600.0
+# After a defect in what nodes are asked for incidents of fraud.
+ENFORCE_AGAIN_S = 5.0
 FORGET_ROWS = 5_000
 RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 # A connection that was good for so long is no attempt that failed.
@@ -96,6 +101,8 @@ def _active(
     over = threading.Event()
     # Apart: at a million accounts it takes seconds, and nodes that fall silent must not wait for it.
     threading.Thread(target=agree, args=(url, over), name="agreement", daemon=True).start()
+    # So must verdicts of fraud, whose calls go on until they are ended.
+    threading.Thread(target=enforce, args=(url, over), name="fraud", daemon=True).start()
     try:
         _work(listener, worker, auto=auto, stop=stop)
     finally:
@@ -118,6 +125,21 @@ def agree(url: str, over: threading.Event, first_s: float = AGREE_FIRST_S) -> No
         if sentence != last:
             log.info("%s", sentence)
             last = sentence
+
+
+def enforce(url: str, over: threading.Event) -> None:
+    """Have nodes do what incidents of fraud wait for, until `over`."""
+    said = ""
+    while not over.is_set():
+        try:
+            asyncio.run(nodes.follow(url, over.is_set))
+        except Exception as error:  # noqa: BLE001  the outermost door of a loop
+            known = isinstance(error, DialplaneError | psycopg.Error)
+            sentence = f"incidents of fraud wait: {error if known else _defect(error)}"
+            if sentence != said:
+                log.warning("%s", sentence)
+            said = sentence
+            over.wait(ENFORCE_AGAIN_S)
 
 
 def _work(

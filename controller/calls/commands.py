@@ -15,8 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from controller.calls.contacts import unregister
 from controller.calls.store import UNKNOWN
 from controller.calls.table import VARIABLES, CallTable, Channel
+from controller.entries import server_id
 from controller.errors import DialplaneError, InputError, NodeRefused
 from controller.wire.ami import Ami, Event, OutcomeUnknown
 
@@ -222,12 +224,18 @@ def called_back(call: str, arguments: Arguments) -> dict[str, str | list[str]]:
 
 
 class EdgeCommands:
-    """Verbs of an edge, over JSON-RPC."""
+    """Verbs of an edge, over JSON-RPC. `node`: its name; "": contacts of any home are its own."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, node: str = "") -> None:
         self._rpc = rpc
+        self._home = server_id(node) if node else None
         self._one_at_a_time = asyncio.Lock()
-        self.handlers: dict[str, Handler] = {"calls": self.calls, "hangup": self.hangup, "rpc": self.rpc}
+        self.handlers: dict[str, Handler] = {
+            "calls": self.calls,
+            "hangup": self.hangup,
+            "rpc": self.rpc,
+            "unregister": self.unregister,
+        }
 
     async def calls(self, arguments: Arguments) -> Result:
         """Live dialogs: `{"calls": {call id: [legs]}}`."""
@@ -255,6 +263,12 @@ class EdgeCommands:
         """Any method of the edge's JSON-RPC, as an operator wants it: `{"result": ...}`."""
         method, parameters = str(arguments["method"]), arguments["parameters"]
         return {"result": await asyncio.to_thread(self._rpc.call, method, *parameters)}
+
+    async def unregister(self, arguments: Arguments) -> Result:
+        """Ask phones of `device` that are at home here to fetch their configuration, and remove their contacts; with
+        `rest` remove those of other homes. A receipt for each."""
+        aor, rest = _aor(arguments["device"]), bool(arguments.get("rest"))
+        return {"receipts": await asyncio.to_thread(unregister, self._rpc, aor, self._home, rest=rest)}
 
     async def hangup(self, arguments: Arguments) -> Result:
         """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""

@@ -119,10 +119,22 @@ async def hangup(connection: store.Connection, call: str) -> list[Receipt]:
     """
     listing = await list_calls(connection)
     live = _one(listing, call)
+    return [
+        *(Receipt(node, "", None, why) for node, why in listing.unknown.items()),
+        *await end(connection, live),
+    ]
+
+
+async def end(connection: store.Connection, live: LiveCall) -> list[Receipt]:
+    """End a call that was listed: on its media nodes; on its edges if it has none, or one could not be asked."""
     media = sorted({node for node, leg in live.legs if "name" in leg})
-    receipts = [Receipt(node, "", None, why) for node, why in listing.unknown.items()]
-    for node in media or sorted({node for node, _ in live.legs}):
+    edges = sorted({node for node, leg in live.legs if "name" not in leg})
+    receipts: list[Receipt] = []
+    for node in media:
         receipts += await _do(connection, node, "hangup", {"call": live.call})
+    if not receipts or any(not one.ok for one in receipts):
+        for node in edges:
+            receipts += await _do(connection, node, "hangup", {"call": live.call})
     return receipts
 
 

@@ -84,7 +84,7 @@ class CallService:
             ami.on_connect(media.resync)
             Lamps(ami, self._devices)
         if rpc is not None:
-            self._edge = EdgeCommands(rpc)
+            self._edge = EdgeCommands(rpc, node)
             self.handlers |= self._edge.handlers | Phones(rpc, self._letter).handlers
 
     async def run(self) -> None:

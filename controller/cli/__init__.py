@@ -33,6 +33,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "rpc": "node",
     "fraud": "fraud",
+    "provision": "provision",
     "simulate": "simulate",
     "try": "trial",
     "agent": "service",

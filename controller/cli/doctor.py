@@ -213,7 +213,7 @@ def _messages(connection: Connection[Any]) -> Iterator[Finding]:
 
 
 def _fraud(connection: Connection[Any]) -> Iterator[Finding]:
-    """Whether somebody follows what is going on, where that was ever wanted."""
+    """Whether somebody follows what is going on, where that was ever wanted; what incidents wait for."""
     row = connection.execute(
         """SELECT EXISTS (SELECT FROM control.fraud_usual),
                   EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
@@ -227,10 +227,23 @@ def _fraud(connection: Connection[Any]) -> Iterator[Finding]:
     ).fetchone()
     wanted, works, verdicts = row or (False, False, 0)
     if works:
-        yield Finding("fraud", f"is followed; {verdicts} critical verdicts in force (control.fraud_verdicts)")
+        yield Finding("fraud", f"is followed; {verdicts} critical verdicts in force (dialplane fraud status)")
     elif wanted:
         remedy = "start what follows it: systemctl start dialplane-fraud (dialplane fraud serve)"
         yield Finding("fraud", "nobody follows calls, messages and sign-ins", remedy)
+    row = connection.execute(
+        """SELECT count(*) FILTER (WHERE a.state = 'pending' AND a.at < now() - interval '30 s'),
+                  count(*) FILTER (WHERE a.state = 'failed')
+             FROM control.fraud_actions a JOIN public.fraud_incidents i ON i.id = a.incident_id
+            WHERE i.state = 'open'"""
+    ).fetchone()
+    waiting, failed = row or (0, 0)
+    if waiting:
+        yield Finding(
+            "fraud", f"{waiting} actions wait for nodes", "start the controller, or dialplane fraud resume"
+        )
+    if failed:
+        yield Finding("fraud", f"{failed} actions failed", "dialplane fraud incidents NUMBER says why")
 
 
 def _kept(connection: Connection[Any]) -> Iterator[Finding]:

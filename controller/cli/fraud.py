@@ -1,4 +1,5 @@
-"""fraud serve, rules, explain, replay: what goes on, the rules, what they would have done. Nothing is enforced."""
+"""fraud serve, rules, explain, replay: what goes on, the rules, what they would have done. What was done stands in
+`fraud_incidents.py`."""
 
 from __future__ import annotations
 
@@ -23,6 +24,13 @@ from controller.cli.common import (
     say,
 )
 from controller.cli.common import time as moment
+from controller.cli.fraud_incidents import (
+    block_command,
+    incidents_command,
+    resume_command,
+    status_command,
+    unblock_command,
+)
 from controller.cli.state import account_option
 from controller.errors import InputError
 
@@ -42,15 +50,18 @@ _rules_option = click.option(
 
 @click.group("fraud", cls=Group)
 def fraud_command() -> None:
-    """Fraud: what is going on, the rules in force, and what they would have done to calls there were. Nothing is
-    enforced.
-    """
+    """Fraud: what is going on, the rules in force, what they would have done to calls there were, what is blocked."""
+
+
+for _command in (status_command, incidents_command, block_command, unblock_command, resume_command):
+    fraud_command.add_command(_command)
 
 
 @fraud_command.command("serve")
 def serve_command() -> None:
-    """Follow calls, messages and sign-ins while they happen, until stopped, and write what rules find: a line of the
-    log, and a row of control.fraud_verdicts. Several may run: one works, the others stand by.
+    """Follow calls, messages and sign-ins while they happen, until stopped, and have done what rules say: a line of
+    the log, an incident, and what follows at once; the controller has nodes do the rest. Several may run: one works,
+    the others stand by.
 
     Needs no more than a member of dialplane_fraud may. Rows of rules, allows and permissions hold once they change.
 
@@ -96,7 +107,6 @@ def rules_command(account: str | None, file: Path | None, form: str) -> None:
                 click.echo(f"{'':<{width}}  {comment}")
     else:
         rows(form, columns, lines)
-    say("Nothing is enforced yet, whatever the mode says.")
 
 
 @fraud_command.command("explain")

@@ -39,9 +39,9 @@ HIGH_RISK = frozenset(
         *("AG", "AI", "BB", "DM", "DO", "GD", "GY", "JM", "KN", "LC", "MS", "TC", "TT", "VC", "VG"),
     )
 )  # fmt: skip
-# Codes that belong to no country; phonenumbers calls their region 001.
-_SATELLITE = ("+870", "+881", "+8821")
-_NETWORKS = ("+882", "+883", "+878")
+#: Codes that belong to no country; phonenumbers calls their region 001.
+SATELLITE = ("+870", "+881", "+8821")
+NETWORKS = ("+882", "+883", "+878")
 _BY_TYPE = {
     PhoneNumberType.PREMIUM_RATE: "premium",
     PhoneNumberType.SHARED_COST: "shared_cost",
@@ -75,7 +75,7 @@ def classify(number: str, home: str) -> Destination:
 def _classified(begin: str, length: int, home: str) -> Destination:  # noqa: PLR0911
     # 2345 is as good as any: no plan has it for something of its own.
     number = begin + "2345"[: length - len(begin)]
-    for prefixes, cls in ((_SATELLITE, "satellite"), (_NETWORKS, "high_risk")):
+    for prefixes, cls in ((SATELLITE, "satellite"), (NETWORKS, "high_risk")):
         if number.startswith(prefixes):
             return Destination("", cls)
     try:

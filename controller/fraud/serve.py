@@ -21,6 +21,7 @@ from psycopg import Connection
 from controller.errors import DatabaseError, DialplaneError
 from controller.fraud import feed, store
 from controller.fraud.defaults import RATES
+from controller.fraud.enforce import act
 from controller.fraud.engine import Engine
 from controller.fraud.explain import verdict as sentence
 from controller.fraud.live import Live
@@ -50,13 +51,19 @@ def tell(_: Connection[Any], verdict: Verdict) -> None:
     log.log(logging.INFO if verdict.level == RELEASED else logging.WARNING, "%s", sentence(verdict))
 
 
+def answer(connection: Connection[Any], verdict: Verdict) -> None:
+    """A line of the log, and an incident with what follows at once; nodes have their part from the controller."""
+    tell(connection, verdict)
+    act(connection, verdict)
+
+
 class Service:
     """`on_verdict(connection, verdict)`: what follows. It runs in a transaction that is committed when it returns; what
     it raises undoes its row too, and it is called again a second later. It must not commit itself.
     """
 
     def __init__(
-        self, dsn: str, on_verdict: OnVerdict = tell, stop: Callable[[], bool] = lambda: False
+        self, dsn: str, on_verdict: OnVerdict = answer, stop: Callable[[], bool] = lambda: False
     ) -> None:
         self._dsn, self._on_verdict, self._stop = dsn, on_verdict, stop
         self._unsaid: list[Verdict] = []

@@ -13,8 +13,9 @@ from datetime import datetime
 from controller.messages.model import Delivery, Message, Routed
 from controller.messages.text import e164
 from controller.policy import Entries, groups
+from controller.policy.blocks import blocked
 from controller.policy.conditions import Situation
-from controller.policy.edge import blocked, fields
+from controller.policy.edge import fields
 from controller.policy.model import Call, Group, Member, Snapshot
 from controller.policy.way import application
 
@@ -41,7 +42,11 @@ def _on_net(message: Message, number: str, entries: Entries) -> Routed | None:
     other = fields(entries.edge("account", owner) or "")
     if other.get("status") != "active":
         return Routed(lead, reason=f"account {owner} is not active")
-    if why := blocked(entries, owner, "", number, ""):
+    device = message.sender if "@" in message.sender else ""
+    why = blocked(entries, owner, "", number, "", outside=False)
+    if owner != message.account:
+        why = why or blocked(entries, message.account, device, number, "", outside=True)
+    if why:
         return Routed(lead, reason=why)
     found = _own(message, owner, other["cluster"], number, entries)
     if found is None or owner == message.account:
@@ -55,7 +60,7 @@ def _outside(message: Message, number: str, account: Mapping[str, str], entries:
     if not number.startswith("+") or account.get("text") != "1" or entries.edge("number", number):
         return None
     device = message.sender if "@" in message.sender else ""
-    if why := blocked(entries, message.account, device, number, ""):
+    if why := blocked(entries, message.account, device, number, "", outside=True):
         return Routed(lead, reason=why)
     found = _in_whose_name(Routed(lead, (Delivery("number", number),)), message, entries)
     return found if found.shown else Routed(lead, reason="its sender has no number that could be shown")

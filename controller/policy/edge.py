@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from controller.policy import Call, Entries, Step, nodes
+from controller.policy.blocks import blocked
 
 
 class Verdict(NamedTuple):
@@ -83,19 +84,6 @@ def is_emergency(entries: Entries, account: str, called: str) -> bool:
     """Whether a device of the account calls an emergency number with that."""
     country = fields(entries.edge("account", account) or "").get("country", "")
     return entries.edge("emergency", f"{country}:{called}") is not None
-
-
-def blocked(entries: Entries, account: str, device: str, called: str, source: str) -> str | None:
-    """Why limits.cfg, BLOCKED, stops it: the longest prefix, account before all before device; None: it does not."""
-    prefixes = [called[:length] for length in range(len(called), 0, -1)]
-    scopes = [f"account:{account}", "all:*", *([f"device:{device}"] if device else [])]
-    keys = [f"{scope}:{prefix}" for prefix in prefixes for scope in scopes]
-    keys += [f"account:{account}:*", f"device:{device}:*", f"source:{source}:*", "all:*:*"]
-    for key in keys:
-        reason = entries.edge("block", key)
-        if reason is not None:
-            return f"block {key}: {reason}"
-    return None
 
 
 def to_e164(called: str, trunk: dict[str, str]) -> str:
@@ -186,7 +174,9 @@ def _allowed(account: str, device: str, called: str, source: str, entries: Entri
     held = fields(entries.edge("account", account) or "")
     if not held or held.get("status") == "suspended":
         _refuse(step, "403 Account Suspended", f"account {account} is suspended")
-    reason = blocked(entries, account, device, called, source)
+    owner = entries.edge("number", called)
+    outside = bool(device) and called.startswith("+") and owner != account
+    reason = blocked(entries, account, device, called, source, outside=outside)
     if reason:
         _refuse(step, "403 Blocked", reason)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from controller.policy import Step, edge
+from controller.policy.blocks import blocked
 from controller.policy.features import Features
 from controller.policy.patterns import best
 from controller.policy.way import Application, Leg, application, said
@@ -177,15 +178,19 @@ class Walk(Features):
                 why = f"{whose} {pattern.strip('_!')}, a {wanted} number"
                 break
         self._event("dp.route", f"{number} by {trunks or 'no trunk'}")
-        if self._entries.edge("number", number) is not None:
+        owner = self._entries.edge("number", number)
+        reason = blocked(
+            self._entries, self.leg.account, self.leg.device, number, "", outside=owner != self.leg.account
+        )
+        if reason and (owner is not None or trunks):
+            self._say(
+                f"refuse {self._code(403)} Blocked", f"the edge lets {number} out by no trunk: {reason}"
+            )
+        elif owner is not None:
             self._on_net(number)
         elif not trunks:
             self._say(
                 "refuse 404 Not Found", f"no route fits {routed} (table routes), and no account here owns it"
-            )
-        elif reason := edge.blocked(self._entries, self.leg.account, self.leg.device, number, ""):
-            self._say(
-                f"refuse {self._code(403)} Blocked", f"the edge lets {number} out by no trunk: {reason}"
             )
         else:
             self._say(f"dial {number} by {in_words(trunks)}", f"{why}{self._told_shown()}")

@@ -12,14 +12,11 @@ from controller.policy import snapshot as policy
 from controller.policy.nodes import of_target
 from controller.tiers.pick import Condition, Node
 
-# One row per entry: as published now, without blocks, do not disturb and members away whose time will be over. An
-# override of a schedule says its end itself.
+# One row per entry: as published now, without do not disturb and members away whose time will be over. Blocks and
+# overrides of schedules say their end themselves.
 _NOW = """
     SELECT e.key, e.value FROM control.entries e
      WHERE e.kind = %(kind)s AND e.scope = ANY (%(scopes)s) AND e.tbl = %(table)s AND {condition}
-       AND NOT (e.tbl = 'block' AND EXISTS (
-            SELECT FROM public.blocks b
-             WHERE concat_ws(':', b.scope, b.subject, b.what) = e.key AND b.expires_at <= %(at)s))
        AND NOT (e.tbl IN ('flag', 'dnd') AND EXISTS (
             SELECT FROM (SELECT published, until FROM public.user_states
                          UNION ALL SELECT published, until FROM public.group_away) AS s

@@ -96,6 +96,8 @@ _NAMES = {
     "changes_pkey": "the revision changes this entry already",
     "entries_pkey": "this entry is there already",
     "held_pkey": "this account is held already",
+    "fraud_incidents_key": "this verdict is an incident already",
+    "fraud_actions_key": "an incident brings an action about once",
     "revisions_pkey": "somebody else published this revision: plan again",
     **decision_forms.NAMES,
     **feature_forms.NAMES,

@@ -188,6 +188,22 @@ class Edge:
         """One item of an htable."""
         self.rpc("htable.sets", table, key, value)
 
+    def block(self, key: str, value: str = "fraud") -> None:
+        """A block, `scope:subject:what`, as the database publishes it: its own entry, and that of its subject."""
+        subject, what = key.rsplit(":", 1)
+        kind = "class=1"
+        if what.startswith("+") or what.isdigit():
+            kind = f"lengths={len(what):02}"
+        elif what in ("*", "outside"):
+            kind = "all=1" if what == "*" else "outside=1"
+        self.put("block", key, value)
+        self.put("block", subject, kind)
+
+    def unblock(self, key: str) -> None:
+        """That block no more, nor any other of its subject."""
+        self.drop("block", key)
+        self.drop("block", key.rsplit(":", 1)[0])
+
     def drop(self, table: str, key: str) -> None:
         """One item less."""
         self.rpc("htable.delete", table, key)

@@ -61,7 +61,7 @@ def test_the_called_accounts_limit_and_blocks_count(make: Make, edge: Edge, medi
     assert refused[1]["call"] == "c-two"
     media.answer(incoming, 486)
     assert media.final(first).status == 486
-    edge.put("block", "account:small:+4930555099", "fraud")
+    edge.block("account:small:+4930555099")
     # Final for the media node: no other trunk leads elsewhere.
     assert media.final(dial(media, "small", "c-three")).status == 480
     assert media.final(dial(media, "asleep", "c-four")).status == 480

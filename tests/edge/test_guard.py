@@ -82,10 +82,10 @@ def test_guessing_passwords_is_stopped(make: Make, edge: Edge) -> None:
 
 def test_a_blocked_source_cannot_register(make: Make, edge: Edge, net: str) -> None:
     phone = make("desk1", 43)
-    edge.put("block", f"source:{net}.43:*", "scanner")
+    edge.block(f"source:{net}.43:*")
     phone.send("REGISTER", f"sip:{DOMAIN}", to=f"<{phone.uri}>")
     assert phone.silent()
-    edge.drop("block", f"source:{net}.43:*")
+    edge.unblock(f"source:{net}.43:*")
     phone.register(expires=0)
 
 

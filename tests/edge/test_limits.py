@@ -65,9 +65,9 @@ def test_emergency_passes_every_bar(make: Make, edge: Edge, net: str, media: End
     one, two = make("s1", 53, "small.example"), make("s2", 54, "small.example")
     held = one.invite("sip:101@small.example")
     leg = answered(one, held, media, media.expect("INVITE"))
-    edge.put("block", "account:small:*", "fraud")
-    edge.put("block", "all:*:112", "fraud")
-    edge.put("block", f"source:{net}.54:*", "fraud")
+    edge.block("account:small:*")
+    edge.block("all:*:112")
+    edge.block(f"source:{net}.54:*")
     assert two.final(two.invite("sip:102@small.example")).status == 403
     invite = two.invite("sip:112@small.example")
     media.answer(media.expect("INVITE"), 486)
@@ -91,11 +91,11 @@ def test_emergency_passes_every_bar(make: Make, edge: Edge, net: str, media: End
 )  # fmt: skip
 def test_blocks(make: Make, edge: Edge, net: str, media: Endpoint, *, key: str, dialled: str) -> None:
     phone = make("desk1", 56)
-    edge.put("block", key.format(net=net), "fraud")
-    edge.put("block", "account:other:*", "fraud")
+    edge.block(key.format(net=net))
+    edge.block("account:other:*")
     assert phone.final(phone.invite(f"sip:{dialled}@{DOMAIN}")).status == 403
     assert edge.events()[-1]["reason"] == "blocked"
-    edge.drop("block", key.format(net=net))
+    edge.unblock(key.format(net=net))
     invite = phone.invite(f"sip:{dialled}@{DOMAIN}")
     media.answer(media.expect("INVITE"), 486)
     assert phone.final(invite).status == 486

@@ -169,7 +169,7 @@ def test_refused(make: Make, edge: Edge, user: str, domain: str, uri: str, statu
 )
 def test_blocks_hold(edge: Edge, phones: tuple[Endpoint, Endpoint], block: str) -> None:
     desk, lobby = phones
-    edge.put("block", block, "fraud")
+    edge.block(block)
     sent = said(desk, f"sip:103@{DOMAIN}")
     assert final(desk, sent).status == 403
     assert lobby.silent(0.2)

@@ -243,10 +243,10 @@ def test_a_block_of_a_device_holds_however_its_user_writes_the_number(
 ) -> None:
     """A phone dials 0088213; only the leg to the trunk has the number in E.164, and says whose call it is."""
     make("carrier", 31)
-    edge.put("block", "device:desk1@acme.example:+88213", "fraud")
+    edge.block("device:desk1@acme.example:+88213")
     uri = "sip:+88213555@trunk.dialplane.internal"
     headers = (("X-DP-Call", "c-b"), ("X-DP-Account", "acme"), ("X-DP-Trunk", "carrier-a"))
     refused = media.invite(uri, sign=False, headers=(*headers, ("X-DP-Device", "desk1@acme.example")))
     assert media.final(refused).status == 603
     assert edge.events()[-1]["reason"] == "blocked"
-    edge.drop("block", "device:desk1@acme.example:+88213")
+    edge.unblock("device:desk1@acme.example:+88213")

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from controller.calls.contacts import unregister
+from controller.entries import server_id
+from controller.wire.jsonrpc import JsonRpc
 from tests.edge.conftest import DOMAIN, credential
 from tests.edge.edge import Edge
 from tests.edge.pair import AOR, KNOWN_S, contacts, eventually, group, together
@@ -356,3 +359,24 @@ def test_a_lamp_shows_what_happens_at_the_other_edge(edges: list[Edge], make: Ma
     edges[1].rpc("htable.delete", "young", "asked")
     assert watch.quiet()
     assert watch.subscribe(0).status == 200
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_phone_is_asked_by_its_home_and_unregistered_everywhere(
+    edges: list[Edge], make: Make, transport: str
+) -> None:
+    phone = make("lobby", 90, 2, transport=transport)
+    phone.register()
+    eventually(lambda: contacts(edges[0]), KNOWN_S * 10)
+    told = []
+    for rest in (False, True):
+        for number, edge in enumerate(edges, 1):
+            rpc = JsonRpc(edge.home / "rpc.sock")
+            told += unregister(rpc, AOR, server_id(f"edge{number}"), rest=rest)
+            rpc.close()
+    assert [one["asked"] for one in told][:1] == [True]
+    assert not any(one["asked"] for one in told[1:])
+    assert phone.expect("NOTIFY")["Event"] == "check-sync"
+    with pytest.raises(TimeoutError):
+        phone.expect("NOTIFY", 0.3)
+    eventually(lambda: not any(contacts(edge) for edge in edges), 2)

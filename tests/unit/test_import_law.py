@@ -35,12 +35,23 @@ PURE_FILES = (
         "moves/decide.py",
         "moves/say.py",
     }
+    | {"provisioning/secret.py"}
     | {f"messages/{name}.py" for name in ("model", "decide", "settle", "cpim", "text")}
     | {
         f"fraud/{name}.py"
         for name in (
             *("__init__", "model", "windows", "metrics", "plans", "holding", "engine", "trial"),
-            *("destinations", "defaults", "baseline", "explain", "proposed", "report", "live"),
+            *(
+                "destinations",
+                "defaults",
+                "baseline",
+                "explain",
+                "proposed",
+                "report",
+                "live",
+                "ranges",
+                "actions",
+            ),
         )
     }
 )
@@ -63,6 +74,8 @@ PSYCOPG_FILES = {
     "messages/engine.py",
     "fraud/feed.py",
     "fraud/serve.py",
+    "fraud/enforce.py",
+    "fraud/nodes.py",
 }
 
 

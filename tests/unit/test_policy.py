@@ -124,6 +124,39 @@ def test_the_longest_block_gives_the_reason() -> None:
     assert steps[-1].why == "block account:acme:+882: satellite"
 
 
+@pytest.mark.parametrize(
+    ("block", "dialled", "held_by"),
+    [
+        ("account:acme:outside", "030123456", "account:acme:outside"),
+        ("device:desk1@acme.example:premium", "+49900123456", "device:desk1@acme.example:premium"),
+        ("user:acme/alice:TN", "+21620123456", "user:acme/alice:TN"),
+        ("user:acme/alice:high_risk", "+21620123456", "user:acme/alice:high_risk"),
+        ("account:acme:international", "+4420712345", "account:acme:international"),
+        ("account:acme:international", "030123456", None),
+        ("account:acme:outside", "101", None),
+        ("account:acme:unallocated", "+999123", "account:acme:unallocated"),
+    ],
+)
+def test_what_a_block_says_beyond_prefixes(block: str, dialled: str, held_by: str | None) -> None:
+    entries = held()
+    entries.values["edge", "block", block] = "fraud;incident=7;until=4102444800"
+    said = explain.explain(explain.call_from("desk1@acme.example", dialled), entries)[-1]
+    if held_by is None:
+        assert "block" not in said.why
+    else:
+        assert said.why.endswith(f"block {held_by}: fraud (incident 7)")
+    for allow in (f"user:acme/alice:{dialled[:4]}", "account:acme:*"):
+        # What somebody allows passes a rule's block; numbers are compared as they are written there.
+        if dialled.startswith("+") or allow.endswith("*"):
+            entries.values["edge", "allow", allow] = "allowed=1"
+            said = explain.explain(explain.call_from("desk1@acme.example", dialled), entries)[-1]
+            assert "block" not in said.why
+            del entries.values["edge", "allow", allow]
+    entries.values["edge", "block", block] = "fraud;incident=7;until=1"
+    said = explain.explain(explain.call_from("desk1@acme.example", dialled), entries)[-1]
+    assert "block" not in said.why
+
+
 def test_a_national_number_is_normalised_classed_and_routed() -> None:
     assert told("030123456", held())[2:] == [
         "number +4930123456",

@@ -1,0 +1,224 @@
+"""What a verdict brings about, decided without touching anything: blocks that are rows, work that nodes have to do.
+
+| action | becomes |
+|---|---|
+| notify | the incident itself, and channel `dialplane_fraud` |
+| block_destination | a block for each of the rule's destinations |
+| cap_calls | a cap: as many calls at the same time as the critical threshold |
+| outbound_off | a block of everything that is not the account's own |
+| block_source | a block of the address |
+| suspend | a block of everything for the account: emergency calls alone pass |
+| end_calls | nodes end what the blocks would stop now, and the call that was seen |
+| unregister | nodes remove the contacts of the devices, having asked phones to fetch their configuration |
+| rotate | the devices sign in with something else; contacts are removed as well |
+
+A group stands for its members as they are then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from controller.fraud.destinations import block_of, classify
+from controller.fraud.metrics import Destinations
+from controller.fraud.model import ACTIONS, ANY, CRITICAL, ENFORCE, INTERNAL, START, Event, Verdict
+from controller.fraud.ranges import begins
+
+PENDING, DONE, FAILED = "pending", "done", "failed"
+EVERYTHING, OUTSIDE = "*", "outside"
+#: Scopes that have calls of their own at the edges.
+_CALLERS = ("account", "user", "device")
+# What an edge's blocks have no word for: nobody is defrauded by freephone numbers.
+_NO_WORD = frozenset((INTERNAL, "freephone", "mobile"))
+
+
+class Block(NamedTuple):
+    """A row of `blocks`."""
+
+    scope: str
+    subject: str
+    what: str
+    most: int | None = None
+
+
+class World(NamedTuple):
+    """What has to be known of the subject. `home`: country of its account; `members`: of a group, as (scope,
+    subject); `devices`: all of the subject."""
+
+    home: str = ""
+    members: tuple[tuple[str, str], ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One action. `target` is for whoever does it; `why`: why it cannot be done."""
+
+    action: str
+    state: str
+    blocks: tuple[Block, ...] = ()
+    target: dict[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+def plan(verdict: Verdict, world: World) -> list[Planned]:
+    """The actions of a verdict, the mildest first; none if its rule observes."""
+    if verdict.rule.mode != ENFORCE:
+        return []
+    wanted = set(verdict.actions)
+    if verdict.level != CRITICAL:
+        wanted &= {"notify"}
+    if "rotate" in wanted:
+        wanted.add("unregister")
+    whom = _whom(verdict, world)
+    return [_PLANS[action](verdict, world, whom, wanted, action) for action in ACTIONS if action in wanted]
+
+
+_Whom = tuple[tuple[str, str], ...]
+
+
+def _notify(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
+    return Planned(action, DONE)
+
+
+def _source(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
+    if verdict.scope != "source":
+        return Planned(
+            action, FAILED, why=f"a {verdict.scope} is no address: rules of scope source block one"
+        )
+    return Planned(action, DONE, (Block("source", verdict.subject, EVERYTHING),))
+
+
+def _suspend(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
+    if not verdict.account:
+        return Planned(action, FAILED, why="it belongs to no account that could be suspended")
+    return Planned(action, DONE, (Block("account", verdict.account, EVERYTHING),))
+
+
+def _devices(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
+    if not world.devices:
+        return Planned(action, FAILED, why=f"no device of {verdict.scope} {verdict.subject} is known")
+    state = PENDING if action == "unregister" else DONE
+    return Planned(action, state, target={"devices": list(world.devices)})
+
+
+def _end(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
+    return Planned(action, PENDING, target=_calls(verdict, world, whom, wanted))
+
+
+def _block(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
+    if not whom:
+        return Planned(
+            action, FAILED, why=f"edges know no {verdict.scope} {verdict.subject} to block: see {_NEXT}"
+        )
+    most = max(1, int(verdict.threshold)) if action == "cap_calls" else None
+    whats: tuple[str, ...] = (EVERYTHING,) if action == "cap_calls" else (OUTSIDE,)
+    if action == "block_destination":
+        whats = whats_of(verdict.rule.destinations, world.home, verdict.evidence)
+    if not whats:
+        return Planned(action, FAILED, why="extensions are no destination that is blocked: use outbound_off")
+    return Planned(action, DONE, tuple(Block(*one, what, most) for one in whom for what in whats))
+
+
+_PLANS = {
+    "notify": _notify,
+    "block_destination": _block,
+    "cap_calls": _block,
+    "outbound_off": _block,
+    "end_calls": _end,
+    "block_source": _source,
+    "unregister": _devices,
+    "rotate": _devices,
+    "suspend": _suspend,
+}
+_NEXT = "block_source for addresses, and rules of scope account for resellers"
+
+
+def _whom(verdict: Verdict, world: World) -> tuple[tuple[str, str], ...]:
+    if verdict.scope == "group":
+        return world.members
+    return ((verdict.scope, verdict.subject),) if verdict.scope in _CALLERS else ()
+
+
+def whats_of(destinations: Sequence[str], home: str, evidence: Iterable[str] = ()) -> tuple[str, ...]:
+    """A rule's destinations in words of `blocks.what`.
+
+    Numbers of no plan are blocked as far as their country code is none; of those that were seen, their range is.
+    """
+    found: list[str] = []
+    for one in destinations:
+        if one == ANY:
+            return (OUTSIDE,)
+        if one == "mobile":
+            found += begins(frozenset((home,)), mobile=True)
+        elif one not in _NO_WORD:
+            found.append(one)
+    if "unallocated" in destinations:
+        seen = (one for one in evidence if one.startswith("+") and one[1:].isdigit())
+        found += [block_of(one) for one in seen if classify(one, home).cls == "unallocated"]
+    return tuple(dict.fromkeys(found))
+
+
+def _calls(
+    verdict: Verdict, world: World, whom: tuple[tuple[str, str], ...], wanted: set[str]
+) -> dict[str, Any]:
+    """Which calls are ended: `of` whom, `what` (everything, outside, or the rule's destinations), and those seen."""
+    what = "destinations"
+    if "suspend" in wanted:
+        what, whom = "everything", (("account", verdict.account),) if verdict.account else whom
+    elif not wanted.isdisjoint(("outbound_off", "rotate")):
+        what = OUTSIDE
+    return {
+        "of": [list(one) for one in whom],
+        "what": what,
+        "destinations": list(verdict.rule.destinations),
+        "home": world.home,
+        "calls": list(verdict.evidence),
+    }
+
+
+def is_meant(
+    call: str, legs: Sequence[Mapping[str, Any]], target: Mapping[str, Any], emergency: set[str]
+) -> bool:
+    """Whether a live call is to be ended: `legs` as nodes tell them (controller/calls/operator.py). Never one to an
+    emergency number."""
+    dialled = {str(leg[name]) for leg in legs for name in ("called", "exten") if leg.get(name)}
+    if dialled & emergency:
+        return False
+    if call in target["calls"]:
+        return True
+    if not any(_is_of(scope, subject, legs) for scope, subject in target["of"]):
+        return False
+    if target["what"] == "everything":
+        return True
+    out = {
+        str(leg["called"])
+        for leg in legs
+        if leg.get("leg") == "out" and leg.get("trunk") and leg.get("called")
+    }
+    if target["what"] == OUTSIDE:
+        return bool(out)
+    rule = Destinations(tuple(target["destinations"]))
+    return any(rule.fits(_event(number, str(target["home"]))) for number in out)
+
+
+def _event(number: str, home: str) -> Event:
+    country, cls = classify(number, home)
+    return Event("", 0.0, START, called=number, country=country, cls=cls)
+
+
+def _is_of(scope: str, subject: str, legs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the subject calls: a device that only rings does not."""
+    calling = [leg for leg in legs if leg.get("leg") in ("in", "straight")]
+    if scope == "device":
+        return any(leg.get("device") == subject for leg in calling)
+    if scope == "account":
+        return any(leg.get("account") == subject for leg in legs)
+    account, _, user = subject.partition("/")
+    return any(
+        leg.get("account") == account
+        and (leg.get("user") == user or (leg.get("device") and leg.get("caller") == user and leg in calling))
+        for leg in legs
+    )
