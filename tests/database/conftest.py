@@ -34,6 +34,9 @@ _FOR_TESTS = (
 _SHARED_MEMORY = "/dev/shm"
 _FOLDER = "dialplane-tests-"
 _ROOM_BYTES = 6 * 1024**3
+# Of this process: its server, once there is one.
+_servers: list[str] = []
+_numbers = itertools.count(1)
 
 
 def _in_memory() -> str | None:
@@ -91,15 +94,35 @@ def postgresql() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def new_database(postgresql: str) -> Callable[[str | None], str]:
     """Make one more database, from the migrated template or from nothing (None); gives its URL."""
-    numbers = itertools.count(1)
+    _servers.append(postgresql)
 
     def make(template: str | None = TEMPLATE) -> str:
-        name = f"test{next(numbers)}"
+        name = f"test{next(_numbers)}"
         with psycopg.connect(postgresql, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}".encode())
         return make_conninfo(postgresql, dbname=name)
 
     return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_databases_left() -> Iterator[None]:
+    """Those that a module made go with it: all together they would be gigabytes of memory."""
+    yield
+    for server in _servers:
+        with psycopg.connect(server, autocommit=True) as connection:
+            for (name,) in connection.execute(
+                "SELECT datname FROM pg_database WHERE datname ~ '^test[0-9]+$'"
+            ).fetchall():
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def _kept(url: str, name: str) -> str:
+    """The database has this name from now on, and stays until all tests are over."""
+    parts = conninfo_to_dict(url)
+    with psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {parts['dbname']} RENAME TO {name}".encode())
+    return name
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +131,7 @@ def loaded_sample(new_database: Callable[..., str]) -> str:
     url = new_database()
     with psycopg.connect(url) as connection:
         load(connection, read_company(SAMPLE))
-    return str(conninfo_to_dict(url)["dbname"])
+    return _kept(url, "loaded")
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +141,7 @@ def published_sample(loaded_sample: str, new_database: Callable[..., str]) -> st
     with psycopg.connect(url) as connection:
         plan = pipeline.make_plan(connection)
         pipeline.publish(connection, plan, author="test", reason="test", unsafe_reason="a test")
-    return str(conninfo_to_dict(url)["dbname"])
+    return _kept(url, "published")
 
 
 @pytest.fixture(scope="module")
