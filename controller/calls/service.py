@@ -139,7 +139,7 @@ class CallService:
         """Until then, what edges say becomes rows at once, for those who must know: records have time."""
         loop = asyncio.get_running_loop()
         while (left := until - loop.time()) > 0:
-            await asyncio.sleep(min(left, _NEWS_S))
+            await asyncio.sleep(left if self._rpc is None else min(left, _NEWS_S))
             if self._rpc is not None and loop.time() < until and self.spool.changed():
                 for facts in self.spool.news():
                     await store.tell(connection, [one for one in facts if not _gone(one)])

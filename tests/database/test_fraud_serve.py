@@ -272,6 +272,24 @@ def test_rules_and_allows_hold_as_soon_as_they_change(rows: psycopg.Connection[A
     assert verdicts(rows) == []
 
 
+def test_a_new_group_is_known_as_soon_as_it_is_one(rows: psycopg.Connection[Any], serve: Start) -> None:
+    heard(serve(), "works")
+    insert(rows, name="team", metric="calls", scope="group", window_s=60, critical=2)
+    rows.execute(
+        "INSERT INTO groups (account_id, name, display_name) SELECT id, 'late', 'x' FROM accounts WHERE name = 'acme'"
+    )
+    rows.execute(
+        """INSERT INTO group_members (account_id, group_id, user_id) SELECT g.account_id, g.id, u.id
+             FROM groups AS g JOIN users AS u ON u.account_id = g.account_id
+            WHERE g.name = 'late' AND u.name = 'alice'"""
+    )
+    time.sleep(2)
+    calls(rows, 0, 2)
+    until(lambda: verdicts(rows, "team"))
+    found = rows.execute("SELECT subject FROM control.fraud_verdicts WHERE rule = 'team'").fetchall()
+    assert ("acme/late",) in found
+
+
 def test_sign_ins_and_the_addresses_that_a_device_had(rows: psycopg.Connection[Any], serve: Start) -> None:
     now = time.time()
     for number in range(6):
