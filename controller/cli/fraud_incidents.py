@@ -174,11 +174,11 @@ def block_command(
         verdict = incidents.by_hand(
             connection, subject, wanted, destinations, now=time.time(), for_s=for_s, most=most, why=why
         )
-        number = act(connection, verdict)
+        number = act(connection, verdict) or 0
     say(f"incident {number}: blocks are published; nodes are asked for the rest")
-    run_calls(lambda working: nodes.resume(working, number))
+    run_calls(lambda working: nodes.finish(working, number))
     with database() as connection:
-        found = incidents.one(connection, int(number or 0))
+        found = incidents.one(connection, number)
     document(form, _shown(found), found)
     _judge(found)
 

@@ -25,6 +25,7 @@ from controller.fraud.actions import is_meant
 log = logging.getLogger("dialplane.fraud")
 
 TRIES = 20
+OTHERS_S = 15.0
 # Until edges have read a new block back, calls begin; those are looked for once more.
 _LIVE_S, _LOOK_S = 2.0, 0.02
 _AGAIN_S = 1.0
@@ -55,14 +56,31 @@ _EDGES = "SELECT name FROM public.nodes WHERE kind = 'edge' AND state <> 'disabl
 
 async def resume(connection: Connection, incident: int | None = None) -> int:
     """Do what is pending, of one incident or of all; how many actions are over now."""
+    return sum(one is True for one in await _round(connection, incident))
+
+
+async def finish(connection: Connection, incident: int) -> None:
+    """The same for one incident, and wait for others that are at it; for OTHERS_S at most."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + OTHERS_S
+    while loop.time() < deadline:
+        if None not in await _round(connection, incident):
+            return
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _round(connection: Connection, incident: int | None) -> list[bool | None]:
+    """Each pending action once: whether it is over; None: somebody else is at it."""
     rows = await (await connection.execute(_PENDING, {"incident": incident})).fetchall()
     # At once: a node that does not answer must not keep contacts where they are.
-    over = await asyncio.gather(*(_alone(connection, row) for row in rows), return_exceptions=True)
-    for one in over:
+    told = await asyncio.gather(*(_alone(connection, row) for row in rows), return_exceptions=True)
+    over: list[bool | None] = []
+    for one in told:
         if isinstance(one, BaseException):
             raise one
+        over.append(one)
     await connection.execute("SELECT control.close_handed_over()")
-    return sum(one is True for one in over)
+    return over
 
 
 async def follow(dsn: str, stop: Callable[[], bool] = lambda: False) -> None:
@@ -83,11 +101,10 @@ async def follow(dsn: str, stop: Callable[[], bool] = lambda: False) -> None:
         await asyncio.sleep(_AGAIN_S)
 
 
-async def _alone(connection: Connection, row: dict[str, Any]) -> bool:
-    """The action, if nobody else is at it; whether it is over."""
+async def _alone(connection: Connection, row: dict[str, Any]) -> bool | None:
     locked = await (await connection.execute(_LOCK, (row["id"],))).fetchone()
     if not locked or not locked["mine"]:
-        return False
+        return None
     try:
         if await (await connection.execute(_STILL, (row["id"],))).fetchone() is None:
             return False

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from controller import reconciler
 from controller.cli import main
 from controller.errors import DatabaseError
 from controller.provisioning import http, secret, store
@@ -99,6 +100,24 @@ def test_what_nodes_did_not_do_is_said_and_done_later(url: str) -> None:
     shown = run(url, "fraud", "incidents", "1").stdout
     assert "unknown: media1" in shown
     assert "ok: edge1 call-1 1:1 ended" in shown
+
+
+def test_a_controller_that_is_quicker_is_waited_for(url: str) -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=reconciler.enforce, args=(url, over))
+    with Nodes(url) as nodes:
+        thread.start()
+        for turn in range(5):
+            nodes.add(f"call-{turn}")
+            nodes.contacts = {DESK: 1}
+            done = run(
+                url, "fraud", "block", f"device:{DESK}", "--action", "end_calls", "--action", "unregister"
+            )
+            assert done.exit_code == 0, done.output
+            assert nodes.contacts == {}
+            assert "unregister: done" in done.stdout
+        over.set()
+        thread.join(5)
 
 
 @pytest.mark.parametrize(
