@@ -15,3 +15,7 @@ CARRIER = Phone("carrier", "carrier.example", port=5060, voice=31)
 # What carrier-b asks who calls for; keys of `answer`.
 SIGNED = {"login": "dialplane", "secret": "carrier-b-secret", "realm": "carrier-b.example"}
 EVERYONE = (DESK1, APP1, BOB, CAROL, LOBBY, DAVE, ERIN)
+
+# All telephones have one address, and fail and call more in an hour than a company does in a month.
+PHONES = "10.213.0.40"
+NOT_FRAUD = f"INSERT INTO fraud_allows (source, reason) VALUES ('{PHONES}', 'tests') ON CONFLICT DO NOTHING;"

@@ -14,6 +14,7 @@ import pytest
 from testcontainers.compose import DockerCompose
 
 from tests.live import stack
+from tests.live.company import NOT_FRAUD
 from tests.live.phones import Phones
 
 
@@ -27,6 +28,7 @@ def started() -> None:
 def company(started: None) -> None:
     """The sample company, published and live on every node."""
     stack.dialplane("import", stack.SAMPLE)
+    stack.sql(NOT_FRAUD)
     applied = stack.dialplane("apply", "--yes", "--reason", "live tests", expect=None)
     assert applied.exit == 0, str(applied)
     verified = stack.dialplane("verify", expect=None)
