@@ -70,6 +70,8 @@ down() {
 }
 # Tests of a media node mostly wait for telephones: three nodes, each in its own network, are done in a third of the time.
 by_three() { suite -n 3 --dist loadfile "$@"; }
+# Edges of tests have addresses of their own, too.
+by_two() { suite -n 2 --dist loadfile "$@"; }
 
 rm -rf .stack/again .stack/cache
 part "Python environment" make --no-print-directory venv
@@ -82,7 +84,7 @@ part "stack" make --no-print-directory stack && STARTED=1
 tell_those_beside 1
 if [ "$STARTED" ]; then
   rm -rf "$LANE" && mkdir "$LANE"
-  beside "edge" suite tests/edge &
+  beside "edge" by_two tests/edge &
   {
     beside "contract: Kamailio and Asterisk" suite tests/contract
     beside "contract: calls" suite tests/contract_ami
