@@ -30,6 +30,8 @@ OTHERS_S = 15.0
 _LIVE_S, _LOOK_S = 2.0, 0.02
 _AGAIN_S = 1.0
 _ASK_S = 3.0
+# At first nobody waits for a node that is silent: what the others carry is ended, and the second look has time.
+_ASK_FIRST_S = 0.5
 Receipt = dict[str, Any]
 
 _PENDING = """
@@ -90,10 +92,7 @@ async def follow(dsn: str, stop: Callable[[], bool] = lambda: False) -> None:
         try:
             async with store.connect(dsn) as listening, store.connect(dsn) as working:
                 await listening.execute("LISTEN dialplane_fraud")
-                while not stop():
-                    await resume(working)
-                    async for _ in listening.notifies(timeout=_AGAIN_S, stop_after=1):
-                        break
+                await _work_off(listening, working, stop)
         except DatabaseError as error:
             if str(error) != said:
                 log.warning("%s; trying again", error)
@@ -101,7 +100,27 @@ async def follow(dsn: str, stop: Callable[[], bool] = lambda: False) -> None:
         await asyncio.sleep(_AGAIN_S)
 
 
+async def _work_off(listening: Connection, working: Connection, stop: Callable[[], bool]) -> None:
+    """Until `stop()`. What takes long, as a node is silent, keeps nothing that is pending later waiting."""
+    busy: dict[int, asyncio.Task[bool | None]] = {}
+    try:
+        while not stop():
+            for row in await (await working.execute(_PENDING, {"incident": None})).fetchall():
+                if row["id"] not in busy:
+                    busy[row["id"]] = asyncio.create_task(_alone(working, row))
+            async for _ in listening.notifies(timeout=_AGAIN_S, stop_after=1):
+                break
+            for number in [number for number, task in busy.items() if task.done()]:
+                busy.pop(number).result()
+            await working.execute("SELECT control.close_handed_over()")
+    finally:
+        for task in busy.values():
+            task.cancel()
+        await asyncio.gather(*busy.values(), return_exceptions=True)
+
+
 async def _alone(connection: Connection, row: dict[str, Any]) -> bool | None:
+    """The action: whether it is over; None: somebody else is at it."""
     locked = await (await connection.execute(_LOCK, (row["id"],))).fetchone()
     if not locked or not locked["mine"]:
         return None
@@ -128,17 +147,18 @@ async def _one(connection: Connection, row: dict[str, Any]) -> bool:
 async def _end_calls(connection: Connection, target: dict[str, Any]) -> tuple[list[Receipt], bool]:
     """End the calls that are meant; once more when every edge has the blocks, for what began meanwhile."""
     emergency = {str(one["number"]) for one in await (await connection.execute(_EMERGENCY)).fetchall()}
-    first, _ = await _end_once(connection, target, emergency)
+    first, _ = await _end_once(connection, target, emergency, _ASK_FIRST_S)
     await live(connection)
-    second, all_asked = await _end_once(connection, target, emergency)
-    told = first + [one for one in second if one not in first]
+    second, all_asked = await _end_once(connection, target, emergency, _ASK_S)
+    told = [one for one in first if "call" in one]
+    told += [one for one in second if one not in told]
     return told, all_asked and all(one["ok"] is not None for one in second)
 
 
 async def _end_once(
-    connection: Connection, target: dict[str, Any], emergency: set[str]
+    connection: Connection, target: dict[str, Any], emergency: set[str], ask_s: float
 ) -> tuple[list[Receipt], bool]:
-    listing = await operator.list_calls(connection, timeout_s=_ASK_S)
+    listing = await operator.list_calls(connection, timeout_s=ask_s)
     receipts: list[Receipt] = [
         {"ok": None, "node": node, "text": why} for node, why in listing.unknown.items()
     ]

@@ -50,6 +50,7 @@ class Nodes:
         self.did: list[str] = []
         self.stopped, self.go_on = threading.Event(), threading.Event()
         self.failing: set[str] = set()
+        self.silent: set[str] = set()
         self._url, self._stop_at = url, stop_at
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -81,7 +82,9 @@ class Nodes:
             while not self._end.is_set():
                 row = connection.execute(
                     "UPDATE control.node_commands SET taken_at = now() WHERE id = (SELECT min(id) FROM"
-                    " control.node_commands WHERE taken_at IS NULL) RETURNING id, node, verb, arguments"
+                    " control.node_commands WHERE taken_at IS NULL AND node <> ALL (%s))"
+                    " RETURNING id, node, verb, arguments",
+                    (list(self.silent),),
                 ).fetchone()
                 if row is None:
                     time.sleep(0.005)

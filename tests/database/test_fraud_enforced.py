@@ -304,6 +304,29 @@ def test_a_node_that_does_not_answer_is_asked_again(url: str, working: psycopg.C
         assert nodes.up() == set()
 
 
+def test_a_silent_node_keeps_nobody_waiting(url: str, working: psycopg.Connection[Any]) -> None:
+    """Calls of this incident and of the next one end where they can, before anybody knows what the node has."""
+    over = threading.Event()
+    follower = threading.Thread(target=lambda: asyncio.run(carried.follow(url, over.is_set)))
+    with Nodes(url) as nodes:
+        nodes.silent = {"media1"}
+        nodes.add("call-1")
+        nodes.add("call-2", device=LOBBY, user="lobby")
+        follower.start()
+        took = []
+        for device, left in ((DESK, {"call-2"}), (LOBBY, set())):
+            began = time.monotonic()
+            act(working, verdict("outbound_off", "end_calls", subject=device, evidence=()))
+            while set(nodes.calls["edge1"]) != left and time.monotonic() < began + 10:
+                time.sleep(0.01)
+            took.append(time.monotonic() - began)
+        pending = states(working)
+        over.set()
+        follower.join()
+    assert max(took) < 2, took
+    assert pending["end_calls"] == "pending"
+
+
 _SCRIPT = """
 import asyncio, sys
 from controller.calls import store

@@ -44,7 +44,7 @@ def said(
     call_id = call_id or uuid.uuid4().hex
     first = phone.send("MESSAGE", uri, call_id=call_id, headers=headers, body=body, contact=False)
     answer = phone.expect(lambda m: m.status == 407 and m["Call-ID"] == call_id)
-    proof = credentials(challenge_of(answer, "SHA-256"), "MESSAGE", uri, phone.user, "secret")
+    proof = credentials(challenge_of(answer, "SHA-256"), "MESSAGE", uri, phone.user, phone.password)
     return phone.send(
         "MESSAGE", uri, call_id=call_id, cseq=2, from_=first["From"],
         headers=(*headers, ("Proxy-Authorization", proof)), body=body, contact=False,

@@ -63,7 +63,9 @@ class Endpoint:
         self._out: socket.socket | None = None
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         self._sock = socket.socket(socket.AF_INET, kind)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # With it, the port that Linux chooses may be that of another phone.
+        if port:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._sock.bind((address, port))
         self.port = self._sock.getsockname()[1]
         if transport != "udp":

@@ -150,8 +150,8 @@ def provisioning(url: str, **more: Path) -> Iterator[str]:
         door.server_close()
 
 
-def fetch(address: str, token: str) -> dict[str, Any]:
-    request = urllib.request.Request(f"{address}/{DESK}", headers={"Authorization": f"Bearer {token}"})
+def fetch(address: str, token: str, device: str = DESK) -> dict[str, Any]:
+    request = urllib.request.Request(f"{address}/{device}", headers={"Authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         said: dict[str, Any] = json.load(answer)
     return said
