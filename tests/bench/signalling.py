@@ -12,7 +12,7 @@ import itertools
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class Run(NamedTuple):
 class Signalling:
     """Both servers, running, with DEVICES credentials each."""
 
-    users = ("invite_per_second", "register_per_second", "names_on_the_edge")
+    users = ("invite_per_second", "register_per_second", "names_on_the_edge", "blocks_on_the_edge")
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -158,6 +158,16 @@ class Signalling:
             f"exec sipp -sn uas -t {transport} -i {address} -p 5060 -nostdin >/dev/null 2>&1 &",
         )  # fmt: skip
         time.sleep(1)
+
+    def dial(self, lines: str, calls: Iterable[tuple[str, str, str]]) -> None:
+        """Calls (device, domain, what it dials) for the scenario `from_device_to` with these `lines`."""
+        scenarios = self.folder / "scenarios"
+        scenario = (scenarios / "from_device.xml").read_text().replace("sip:200@", "sip:[field3]@")
+        (scenarios / "from_device_to.xml").write_text(scenario)
+        with (self.folder / f"{lines}.csv").open("w") as stream:
+            stream.write("SEQUENTIAL\n")
+            for device, domain, dialled in calls:
+                stream.write(f"{device};{domain};{signs_in(device, domain)};{dialled}\n")
 
     def run(self, server: str, scenario: str, source: str, *, count: int, at_once: int = AT_ONCE, transport: str = "u1",
             port: int = 5060, lines: str = "devices") -> Run:  # fmt: skip
