@@ -56,13 +56,13 @@ class Way(NamedTuple):
 
 
 WAYS = (
-    Way("media, answered", range(1, 21), [_OUTSIDE]),
-    Way("media, ringing", range(21, 36), [_UNANSWERED], answered=False),
+    Way("media, answered", range(1, 21), (_OUTSIDE,)),
+    Way("media, ringing", range(21, 36), (_UNANSWERED,), answered=False),
     Way("straight, answered", range(36, 51), _CALLEES[0]),
     Way("straight, ringing", range(51, 66), _CALLEES[1], answered=False),
-    Way("emergency", range(66, 69), [_EMERGENCY], meant=False),
-    Way("others, media", range(1, 21), [_OUTSIDE], meant=False, domain=OTHER),
-    Way("others, ringing", range(21, 31), [_UNANSWERED], answered=False, meant=False, domain=OTHER),
+    Way("emergency", range(66, 69), (_EMERGENCY,), meant=False),
+    Way("others, media", range(1, 21), (_OUTSIDE,), meant=False, domain=OTHER),
+    Way("others, ringing", range(21, 31), (_UNANSWERED,), answered=False, meant=False, domain=OTHER),
     Way("others, straight", range(36, 51), _CALLEES[0], meant=False, domain=OTHER),
 )
 
@@ -75,9 +75,9 @@ def measure(lab: Lab, sizes: Sequence[int]) -> Iterator[Figure]:
     for number, domain in enumerate((DOMAIN, OTHER)):
         for callees, port in zip(_CALLEES, (_ANSWER, _RING), strict=True):
             place.register(callees, port=port + 10 * number, domain=domain)
-    place.answer(_ANSWER, domain=DOMAIN)
-    far.append(place.answer(_RING, domain=DOMAIN, ring_ms=_RING_MS, calls=2))
-    place.answer(_ANSWER + 10, domain=OTHER)
+    place.answer(_ANSWER)
+    far.append(place.answer(_RING, ring_ms=_RING_MS, calls=2))
+    place.answer(_ANSWER + 10)
     loads = {
         way: place.load(
             way.callers, way.callees, rate=10, count=len(way.callers), port=5100 + number, domain=way.domain,

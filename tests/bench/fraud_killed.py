@@ -110,7 +110,7 @@ def _campaign(place: Installation, rows: Connection[Any], service: str, n: int, 
         lambda: any(level == CRITICAL for level, *_ in _verdicts(rows, device)), "no verdict after the kill"
     )
     known = time.time()
-    load.calls()
+    load.wait()
     # What follows in a moment would be said by then.
     time.sleep(2)
     made = _made(rows, number)

@@ -146,12 +146,16 @@ class Load:
         self._process, self.log, self._count = process, log, count
         self._deadline = time.monotonic() + limit_s
 
-    def calls(self) -> list[Call]:
-        """All of them, oldest first, when the last one is over. Some may have failed."""
+    def wait(self) -> None:
+        """Until the last one is over."""
         try:
             self._process.wait(max(1, self._deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise Failed("calls do not end") from None
+
+    def calls(self) -> list[Call]:
+        """All of them, oldest first, when the last one is over. Some may have failed."""
+        self.wait()
         calls = read(self.log.read_text())
         if len(calls) != self._count:
             raise Failed(f"{len(calls)} calls were made, not {self._count}")

@@ -105,10 +105,19 @@ class Nodes:
         if verb == "calls":
             return {"calls": self.calls[node]}
         if verb == "hangup":
-            gone = [leg for held in self.calls.values() for leg in held.pop(arguments["call"], [])]
-            mine = [
-                str(leg.get("name") or leg["id"]) for leg in gone if ("name" in leg) == (node == "media1")
+            gone = [
+                (call, leg)
+                for call in arguments["calls"]
+                for held in self.calls.values()
+                for leg in held.pop(call, [])
             ]
-            return {"receipts": [{"leg": one, "ok": True, "text": "ended"} for one in mine]}
+            mine = [
+                (call, str(leg.get("name") or leg["id"]))
+                for call, leg in gone
+                if ("name" in leg) == (node == "media1")
+            ]
+            return {
+                "receipts": [{"call": call, "leg": leg, "ok": True, "text": "ended"} for call, leg in mine]
+            }
         number = self.contacts.pop(arguments["device"], 0)
         return {"receipts": [{"ok": True, "contact": f"sip:{n}", "asked": True} for n in range(number)]}
