@@ -23,9 +23,10 @@ from tests.bench.signalling import DEVICES, DOMAIN, MEDIA, PHONE, Signalling, si
 from tests.bench.signalling import entries as without
 
 # Short ones: what the machine does besides is then in both of a pair.
-PAIRS, CALLS = 15, 1_500
+PAIRS, CALLS = 25, 1_500
 RATIO = 0.97
 BLOCKS = 100_000
+_PRIVATE_MB = 128
 # Address of the edge -> its entries.
 BLOCKED, FREE = "127.0.0.17", "127.0.0.18"
 DIALLED = ("200", "0891234567", "+49891234567", "+442071234567")
@@ -70,7 +71,7 @@ def _prepare(place: Signalling) -> None:
     place.edge("free", FREE, 9107)
     place.dial("dialled", ((f"d{n}", DOMAIN, DIALLED[n % len(DIALLED)]) for n in range(1, DEVICES + 1)))
     place.dial("held", [("d1", DOMAIN, _HELD)])
-    place.start({BLOCKED: "blocked/kamailio.cfg", FREE: "free/kamailio.cfg"})
+    place.start({BLOCKED: "blocked/kamailio.cfg", FREE: "free/kamailio.cfg"}, _PRIVATE_MB)
     place.answer(MEDIA, "t1")
 
 

@@ -32,7 +32,8 @@ DEVICES = 1_000
 ACCOUNT, DOMAIN = "bench000000", "bench000000.example"
 # Calls or registrations under way at once: enough to keep both processors busy, too few for queues to overflow.
 AT_ONCE = 40
-_MEMORY = ("-m", "768", "-M", "16")
+_MEMORY = ("-m", "768")
+PRIVATE_MB = 16
 # As kamailio/entrypoint.sh starts an edge; the bare script has what Kamailio has by itself.
 _TLSF = ("-x", "tlsf", "-X", "tlsf")
 
@@ -64,13 +65,15 @@ class Signalling:
         self._runs = itertools.count(1)
         self.start({EDGE: "edge/kamailio.cfg", BARE: "bare.cfg", BARE_TLSF: "bare_tlsf.cfg"})
 
-    def start(self, configurations: dict[str, str]) -> None:
-        """Servers by their addresses, each with the file it starts with; returns when they register phones."""
+    def start(self, configurations: dict[str, str], private_mb: int = PRIVATE_MB) -> None:
+        """Servers by their addresses, each with the file it starts with; returns when they register phones. A table is
+        read into private memory when it is loaded."""
         for name, config in configurations.items():
             self.servers[name] = self.lab.start(
                 f"kamailio-{name.rsplit('.', 1)[1]}", "edge", "-v", f"{self.folder}:{self.folder}",
                 "--entrypoint", "kamailio",
                 command=["-DD", "-E", "-f", f"{self.folder}/{config}", "-Y", str(self.folder), *_MEMORY,
+                         "-M", str(private_mb),
                          *(() if name == BARE else _TLSF)],
                 network=f"container:{self.sipp}",
             )  # fmt: skip
