@@ -63,6 +63,17 @@ class Nodes:
         """Calls that some node has."""
         return {call for calls in self.calls.values() for call in calls}
 
+    def settle(self) -> None:
+        """Until everything that was asked is done, also what somebody asked who is no more."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            deadline = time.monotonic() + 10
+            while (
+                connection.execute("SELECT FROM control.node_commands WHERE done_at IS NULL").fetchone()
+                is not None
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
     def __enter__(self) -> Nodes:
         with psycopg.connect(self._url) as connection:
             connection.execute("UPDATE nodes SET state = 'disabled' WHERE name NOT IN ('edge1', 'media1')")

@@ -333,6 +333,7 @@ def test_killed_at_any_step_the_next_one_finishes(
         nodes.go_on.set()
         assert reached
         assert "pending" in states(working).values()
+        nodes.settle()
         # Two at once: an action is done by one of them.
         asked = len(nodes.did)
         both = [subprocess.Popen([sys.executable, "-c", _SCRIPT, url]) for _ in range(2)]
