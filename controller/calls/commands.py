@@ -106,16 +106,19 @@ class MediaCommands:
         return {"calls": {call: [asdict(leg) for leg in legs] for call, legs in self._table.calls().items()}}
 
     async def hangup(self, arguments: Arguments) -> Result:
-        """Hang up every leg of `call`; one receipt per leg."""
-        receipts = []
-        for leg in await self._legs(str(arguments["call"])):
-            try:
-                answer = await self._ami.action("Hangup", {"Channel": leg.name, "Cause": "16"})
-                over = answer.ok or answer.message.startswith("No such channel")  # with its peer, just before
-                receipts.append({"leg": leg.name, "ok": over, "text": answer.message})
-            except OutcomeUnknown as error:
-                receipts.append({"leg": leg.name, "ok": None, "text": str(error)})
-        return {"receipts": receipts}
+        """Hang up every leg of `calls`, listed once and hung up at once; a receipt for each."""
+        await self.resync()
+        table = self._table.calls()
+        legs = [(call, leg) for call in _calls(arguments) for leg in table.get(call, [])]
+        return {"receipts": await asyncio.gather(*(self._hang_up(call, leg) for call, leg in legs))}
+
+    async def _hang_up(self, call: str, leg: Channel) -> Result:
+        try:
+            answer = await self._ami.action("Hangup", {"Channel": leg.name, "Cause": "16"})
+        except OutcomeUnknown as error:
+            return {"call": call, "leg": leg.name, "ok": None, "text": str(error)}
+        over = answer.ok or answer.message.startswith("No such channel")  # with its peer, just before
+        return {"call": call, "leg": leg.name, "ok": over, "text": answer.message}
 
     async def transfer(self, arguments: Arguments) -> Result:
         """Send the caller of `call` to `to`; the others are hung up by Asterisk."""
@@ -271,19 +274,19 @@ class EdgeCommands:
         return {"receipts": await asyncio.to_thread(unregister, self._rpc, aor, self._home, rest=rest)}
 
     async def hangup(self, arguments: Arguments) -> Result:
-        """End every dialog of `call`: BYE both ways if it stands, CANCEL if it still rings."""
+        """End every dialog of `calls`, listed once: BYE both ways if it stands, CANCEL if it still rings."""
         receipts = []
         found = await self._dialogs()
-        for leg in found.get(str(arguments["call"]), []):
+        for call, leg in [(one, leg) for one in _calls(arguments) for leg in found.get(one, [])]:
             try:
                 if leg["state"] == "up":
                     entry, number = leg["id"].split(":")
                     await asyncio.to_thread(self._rpc.call, "dlg.end_dlg", int(entry), int(number))
                 else:
                     await asyncio.to_thread(self._rpc.call, "tm.cancel", leg["sip_call_id"], leg["cseq"])
-                receipts.append({"leg": leg["id"], "ok": True, "text": "ended"})
+                receipts.append({"call": call, "leg": leg["id"], "ok": True, "text": "ended"})
             except NodeRefused as error:
-                receipts.append({"leg": leg["id"], "ok": False, "text": str(error)})
+                receipts.append({"call": call, "leg": leg["id"], "ok": False, "text": str(error)})
         return {"receipts": receipts}
 
 
@@ -313,6 +316,10 @@ def dialogs(listed: Any) -> dict[str, list[Result]]:
         }
         calls.setdefault(str(said.get("call") or f"sip:{leg['sip_call_id']}"), []).append(leg)
     return calls
+
+
+def _calls(arguments: Arguments) -> list[str]:
+    return [str(one) for one in arguments["calls"]]
 
 
 def _dialled(text: Any) -> str:

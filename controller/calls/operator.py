@@ -35,12 +35,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came of a command on one leg. `ok` None: unknown."""
+    """What came of a command on one leg. `ok` None: unknown. `call`: of several, which one."""
 
     node: str
     leg: str
     ok: bool | None
     text: str
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +122,37 @@ async def hangup(connection: store.Connection, call: str) -> list[Receipt]:
     live = _one(listing, call)
     return [
         *(Receipt(node, "", None, why) for node, why in listing.unknown.items()),
-        *await end(connection, live),
+        *await end(connection, [live]),
     ]
 
 
-async def end(connection: store.Connection, live: LiveCall) -> list[Receipt]:
-    """End a call that was listed: on its media nodes; on its edges if it has none, or one could not be asked."""
-    media = sorted({node for node, leg in live.legs if "name" in leg})
-    edges = sorted({node for node, leg in live.legs if "name" not in leg})
-    receipts: list[Receipt] = []
-    for node in media:
-        receipts += await _do(connection, node, "hangup", {"call": live.call})
-    if not receipts or any(not one.ok for one in receipts):
-        for node in edges:
-            receipts += await _do(connection, node, "hangup", {"call": live.call})
-    return receipts
+async def end(connection: store.Connection, calls: Sequence[LiveCall]) -> list[Receipt]:
+    """End calls that were listed, each node asked once for all of them: on their media nodes; on their edges those that
+    have none, or of which one could not be asked."""
+    straight = [live for live in calls if not _on(live, media=True)]
+    there, here = await asyncio.gather(
+        _end_on(connection, calls, media=True), _end_on(connection, straight, media=False)
+    )
+    sure: dict[str, bool] = {}
+    for one in there:
+        sure[one.call] = sure.get(one.call, True) and bool(one.ok)
+    left = [live for live in calls if _on(live, media=True) and not sure.get(live.call)]
+    return [*there, *here, *await _end_on(connection, left, media=False)]
+
+
+def _on(live: LiveCall, *, media: bool) -> list[str]:
+    return sorted({node for node, leg in live.legs if ("name" in leg) is media})
+
+
+async def _end_on(connection: store.Connection, calls: Sequence[LiveCall], *, media: bool) -> list[Receipt]:
+    of: dict[str, list[str]] = {}
+    for live in calls:
+        for node in _on(live, media=media):
+            of.setdefault(node, []).append(live.call)
+    told = await asyncio.gather(
+        *(_do(connection, node, "hangup", {"calls": ids}, ids) for node, ids in sorted(of.items()))
+    )
+    return [one for some in told for one in some]
 
 
 async def transfer(connection: store.Connection, call: str, to: str) -> list[Receipt]:
@@ -236,9 +253,17 @@ def _one(listing: Listing, call: str) -> LiveCall:
     return found[0]
 
 
-async def _do(connection: store.Connection, node: str, verb: str, arguments: dict[str, Any]) -> list[Receipt]:
+async def _do(
+    connection: store.Connection,
+    node: str,
+    verb: str,
+    arguments: dict[str, Any],
+    calls: Sequence[str] = ("",),
+) -> list[Receipt]:
     try:
         said = await store.ask(connection, node, verb, arguments)
     except NodeError as error:
-        return [Receipt(node, "", None, str(error))]
-    return [Receipt(node, one["leg"], one["ok"], one["text"]) for one in said["receipts"]]
+        return [Receipt(node, "", None, str(error), call) for call in calls]
+    return [
+        Receipt(node, one["leg"], one["ok"], one["text"], one.get("call", "")) for one in said["receipts"]
+    ]

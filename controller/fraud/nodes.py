@@ -162,13 +162,13 @@ async def _end_once(
     receipts: list[Receipt] = [
         {"ok": None, "node": node, "text": why} for node, why in listing.unknown.items()
     ]
-    for call in listing.calls:
-        if not is_meant(call.call, [leg for _, leg in call.legs], target, emergency):
-            continue
-        for one in await operator.end(connection, call):
-            receipts.append(
-                {"ok": one.ok, "call": call.call, "node": one.node, "leg": one.leg, "text": one.text}
-            )
+    meant = [
+        call
+        for call in listing.calls
+        if is_meant(call.call, [leg for _, leg in call.legs], target, emergency)
+    ]
+    for one in await operator.end(connection, meant):
+        receipts.append({"ok": one.ok, "call": one.call, "node": one.node, "leg": one.leg, "text": one.text})
     return receipts, not listing.unknown
 
 

@@ -18,7 +18,7 @@ from controller.agent.state import State
 from tests.bench.figures import Figure, median
 from tests.bench.lab import Failed, Lab
 from tests.bench.pairs import costs, in_turns, ratio
-from tests.bench.signalling import PHONE, Signalling, credential, signalling, signs_in
+from tests.bench.signalling import PHONE, Signalling, credential, signalling
 
 # Short ones: what the machine does besides is then in both of a pair.
 PAIRS, CALLS = 15, 1_500
@@ -70,18 +70,16 @@ def _prepare(place: Signalling) -> None:
     for number, (server, changes) in enumerate(_SCRIPTS.items()):
         place.edge(f"names{number}", server, 9104 + number, state="named.db")
         _rewrite(place.folder / f"names{number}/media.cfg", changes)
-    scenarios = place.folder / "scenarios"
-    (scenarios / "from_device_to.xml").write_text((scenarios / "from_device.xml").read_text())
-    _rewrite(scenarios / "from_device_to.xml", {"sip:200@": "sip:[field3]@"})
-    with (place.folder / "calls.csv").open("w") as stream:
-        stream.write("SEQUENTIAL\n")
-        for number in range(ACCOUNTS * EACH):
-            turn, account = divmod(number, ACCOUNTS)
-            device, domain = f"d{turn + 1}", f"{_account(account)}.example"
-            dialled = DIALLED[(turn + account) % len(DIALLED)]
-            stream.write(f"{device};{domain};{signs_in(device, domain)};{dialled}\n")
+    place.dial("calls", _calls())
     place.start({server: f"names{number}/kamailio.cfg" for number, server in enumerate(_SCRIPTS)})
     place.answer(MEDIA, "t1")
+
+
+def _calls() -> Iterator[tuple[str, str, str]]:
+    """Who dials what."""
+    for number in range(ACCOUNTS * EACH):
+        turn, account = divmod(number, ACCOUNTS)
+        yield f"d{turn + 1}", f"{_account(account)}.example", DIALLED[(turn + account) % len(DIALLED)]
 
 
 def _rewrite(path: Path, changes: dict[str, str]) -> None:

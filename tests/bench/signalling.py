@@ -12,7 +12,7 @@ import itertools
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,8 @@ DEVICES = 1_000
 ACCOUNT, DOMAIN = "bench000000", "bench000000.example"
 # Calls or registrations under way at once: enough to keep both processors busy, too few for queues to overflow.
 AT_ONCE = 40
-_MEMORY = ("-m", "768", "-M", "16")
+_MEMORY = ("-m", "768")
+PRIVATE_MB = 16
 # As kamailio/entrypoint.sh starts an edge; the bare script has what Kamailio has by itself.
 _TLSF = ("-x", "tlsf", "-X", "tlsf")
 
@@ -48,7 +49,7 @@ class Run(NamedTuple):
 class Signalling:
     """Both servers, running, with DEVICES credentials each."""
 
-    users = ("invite_per_second", "register_per_second", "names_on_the_edge")
+    users = ("invite_per_second", "register_per_second", "names_on_the_edge", "blocks_on_the_edge")
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -64,13 +65,15 @@ class Signalling:
         self._runs = itertools.count(1)
         self.start({EDGE: "edge/kamailio.cfg", BARE: "bare.cfg", BARE_TLSF: "bare_tlsf.cfg"})
 
-    def start(self, configurations: dict[str, str]) -> None:
-        """Servers by their addresses, each with the file it starts with; returns when they register phones."""
+    def start(self, configurations: dict[str, str], private_mb: int = PRIVATE_MB) -> None:
+        """Servers by their addresses, each with the file it starts with; returns when they register phones. A table is
+        read into private memory when it is loaded."""
         for name, config in configurations.items():
             self.servers[name] = self.lab.start(
                 f"kamailio-{name.rsplit('.', 1)[1]}", "edge", "-v", f"{self.folder}:{self.folder}",
                 "--entrypoint", "kamailio",
                 command=["-DD", "-E", "-f", f"{self.folder}/{config}", "-Y", str(self.folder), *_MEMORY,
+                         "-M", str(private_mb),
                          *(() if name == BARE else _TLSF)],
                 network=f"container:{self.sipp}",
             )  # fmt: skip
@@ -158,6 +161,16 @@ class Signalling:
             f"exec sipp -sn uas -t {transport} -i {address} -p 5060 -nostdin >/dev/null 2>&1 &",
         )  # fmt: skip
         time.sleep(1)
+
+    def dial(self, lines: str, calls: Iterable[tuple[str, str, str]]) -> None:
+        """Calls (device, domain, what it dials) for the scenario `from_device_to` with these `lines`."""
+        scenarios = self.folder / "scenarios"
+        scenario = (scenarios / "from_device.xml").read_text().replace("sip:200@", "sip:[field3]@")
+        (scenarios / "from_device_to.xml").write_text(scenario)
+        with (self.folder / f"{lines}.csv").open("w") as stream:
+            stream.write("SEQUENTIAL\n")
+            for device, domain, dialled in calls:
+                stream.write(f"{device};{domain};{signs_in(device, domain)};{dialled}\n")
 
     def run(self, server: str, scenario: str, source: str, *, count: int, at_once: int = AT_ONCE, transport: str = "u1",
             port: int = 5060, lines: str = "devices") -> Run:  # fmt: skip

@@ -40,10 +40,10 @@ async def test_one_call_from_first_to_last_event(ami: Ami) -> None:
     found = (await commands.calls({}))["calls"]
     assert list(found) == ["abc-1"]
     assert {leg["account"] for leg in found["abc-1"]} == {"acme"}
-    receipts = (await commands.hangup({"call": "abc-1"}))["receipts"]
+    receipts = (await commands.hangup({"calls": ["abc-1"]}))["receipts"]
     assert [one["ok"] for one in receipts] == [True, True]
     await until(lambda: table.channels == {})
-    assert (await commands.hangup({"call": "abc-1"})) == {"receipts": []}
+    assert (await commands.hangup({"calls": ["abc-1"]})) == {"receipts": []}
 
 
 async def test_calls_are_known_without_events_of_the_dialplan(asterisk: RealAsterisk) -> None:
@@ -53,7 +53,7 @@ async def test_calls_are_known_without_events_of_the_dialplan(asterisk: RealAste
     await ami.action("Originate", LIVE | {"Variable": ["__DP_CALL=abc-4"]})
     await asyncio.sleep(0.3)
     assert len((await commands.calls({}))["calls"]["abc-4"]) == 2
-    assert (await commands.hangup({"call": "abc-4"}))["receipts"][0]["ok"]
+    assert (await commands.hangup({"calls": ["abc-4"]}))["receipts"][0]["ok"]
     await ami.close()
 
 
@@ -109,7 +109,7 @@ async def test_transfer_sends_the_caller_elsewhere(ami: Ami) -> None:
     async with asyncio.timeout(5):
         while not await echoes():  # noqa: ASYNC110 - asked of the server
             await asyncio.sleep(0.05)
-    await commands.hangup({"call": "abc-3"})
+    await commands.hangup({"calls": ["abc-3"]})
 
 
 async def test_devices_that_are_not_there_did_not_take_the_call(ami: Ami) -> None:

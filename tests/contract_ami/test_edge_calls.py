@@ -60,7 +60,7 @@ async def test_dialogs_of_an_edge(kamailio: tuple[str, Path]) -> None:
         found = (await commands.calls({}))["calls"]
         assert len(found) == 200
         assert found["c7"][0]["account"] == "acme"
-        (receipt,) = (await commands.hangup({"call": "c7"}))["receipts"]
+        (receipt,) = (await commands.hangup({"calls": ["c7"]}))["receipts"]
         assert receipt["ok"] is True
     assert list(path.parent.glob("dialogs-*")) == []
     rpc.close()

@@ -64,6 +64,17 @@ class Nodes:
         """Calls that some node has."""
         return {call for calls in self.calls.values() for call in calls}
 
+    def settle(self) -> None:
+        """Until everything that was asked is done, also what somebody asked who is no more."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            deadline = time.monotonic() + 10
+            while (
+                connection.execute("SELECT FROM control.node_commands WHERE done_at IS NULL").fetchone()
+                is not None
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
     def __enter__(self) -> Nodes:
         with psycopg.connect(self._url) as connection:
             connection.execute("UPDATE nodes SET state = 'disabled' WHERE name NOT IN ('edge1', 'media1')")
@@ -108,10 +119,19 @@ class Nodes:
         if verb == "calls":
             return {"calls": self.calls[node]}
         if verb == "hangup":
-            gone = [leg for held in self.calls.values() for leg in held.pop(arguments["call"], [])]
-            mine = [
-                str(leg.get("name") or leg["id"]) for leg in gone if ("name" in leg) == (node == "media1")
+            gone = [
+                (call, leg)
+                for call in arguments["calls"]
+                for held in self.calls.values()
+                for leg in held.pop(call, [])
             ]
-            return {"receipts": [{"leg": one, "ok": True, "text": "ended"} for one in mine]}
+            mine = [
+                (call, str(leg.get("name") or leg["id"]))
+                for call, leg in gone
+                if ("name" in leg) == (node == "media1")
+            ]
+            return {
+                "receipts": [{"call": call, "leg": leg, "ok": True, "text": "ended"} for call, leg in mine]
+            }
         number = self.contacts.pop(arguments["device"], 0)
         return {"receipts": [{"ok": True, "contact": f"sip:{n}", "asked": True} for n in range(number)]}
