@@ -28,6 +28,8 @@ MOST_BYTES = 16 * 1024 * 1024
 BAD_LINE = "bad_line"
 # How lines begin: of a media node (asterisk/cel_custom.conf), of an edge (kamailio/events.cfg).
 _STARTS = (b'{"event', b'{"ts"')
+# What Asterisk says of the channel in which messages to scripts are worked off: it is no call, and never ends.
+_NO_CALL = b'"channame":"Message/'
 
 
 class Spool:
@@ -106,7 +108,7 @@ class Spool:
             self._offsets.pop(file_id, None)
 
     def _facts(self, line: bytes, file_id: str, position: int) -> Iterator[Fact]:
-        if not line.strip():
+        if not line.strip() or _NO_CALL in line:
             return
         try:
             yield parse(line, self._node, file_id, position)

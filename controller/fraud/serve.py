@@ -195,8 +195,9 @@ class _State:
         self._usual.update(found)
         self.learn_at = 0.0 if at is None else at + _LEARN_S
 
-    def begin(self) -> list[Verdict]:
-        """A new engine that knows what the last one did; verdicts that nobody has said yet."""
+    def begin(self, *, changed: bool = False) -> list[Verdict]:
+        """A new engine that knows what the last one did; verdicts that nobody has said yet. `changed`: rules did, and
+        new ones act upon what is going on, not upon what was over before anybody wrote them."""
         began, setup = time.monotonic(), self._setup
         self.engine = Engine(
             setup.rules, allows=setup.allows, permissions=setup.permissions, profiles=self._profiles, usual=self._usual
@@ -219,7 +220,8 @@ class _State:
         fresh = []
         for verdict in found:
             # What is long over follows from no event of today: if it goes on it is found again.
-            if verdict.at >= now - feed.FACTS_S and verdict.until > now:
+            past_s = min(feed.FACTS_S, verdict.rule.window_s) if changed else feed.FACTS_S
+            if verdict.at >= now - past_s and verdict.until > now:
                 fresh.append(verdict)
             elif self.engine.holding.holds(verdict):
                 self.engine.holding.drop(verdict)
@@ -243,6 +245,6 @@ class _State:
         self._profiles.update(self._setup.profiles)
         if self._setup.rules != rules:
             log.info("rules changed: counted anew")
-            return self.begin()
+            return self.begin(changed=True)
         self.engine.permit(self._setup.allows, self._setup.permissions)
         return []

@@ -272,6 +272,22 @@ def test_rules_and_allows_hold_as_soon_as_they_change(rows: psycopg.Connection[A
     assert verdicts(rows) == []
 
 
+def test_a_new_rule_does_not_act_upon_what_was_over_before_it(
+    rows: psycopg.Connection[Any], serve: Start
+) -> None:
+    """Its window sees what is going on, not the last hour."""
+    process = serve()
+    heard(process, "works")
+    calls(rows, 0, 4, time.time() - 600)
+    insert(rows, name="strict", metric="calls", scope="device", window_s=60, critical=4)
+    heard(process, "counted anew")
+    heard(process, "works")
+    time.sleep(1)
+    assert verdicts(rows, "strict") == []
+    calls(rows, 10, 4)
+    assert until(lambda: verdicts(rows, "strict") == [("critical", 4.0)]) < 5
+
+
 def test_a_new_group_is_known_as_soon_as_it_is_one(rows: psycopg.Connection[Any], serve: Start) -> None:
     heard(serve(), "works")
     insert(rows, name="team", metric="calls", scope="group", window_s=60, critical=2)

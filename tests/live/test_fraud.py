@@ -126,7 +126,8 @@ def test_a_rule_that_observes_only_says_so(phones: Phones, carrier_a: Phones) ->
             went_well(calls(phones))
     found = stack.until(lambda: incidents("observe"), "it is an incident", 5)
     assert {(one["mode"], one["state"]) for one in found} == {("observe", "open")}
-    assert stack.sql("SELECT count(*) FROM blocks") == "0"
+    ours = f"SELECT count(*) FROM blocks JOIN fraud_incidents i ON i.id = incident_id WHERE rule ^@ '{NAME}'"
+    assert stack.sql(ours) == "0"
 
 
 def test_blocks_outlive_everything_and_end_when_somebody_says_so(phones: Phones, carrier_a: Phones) -> None:

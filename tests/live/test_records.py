@@ -29,7 +29,7 @@ def test_every_call_has_one_record_and_it_is_complete(company: None, began: str)
 
 def test_every_call_that_a_server_told_of_has_a_record(company: None, began: str) -> None:
     missing = stack.documents(
-        "SELECT DISTINCT call_id FROM control.call_events e WHERE call_id !~ '^(node|linked):' "
+        "SELECT DISTINCT call_id FROM control.call_events e WHERE call_id !~ '^(node|linked|device|source|message):' "
         f"AND at >= '{began}' AND NOT EXISTS (SELECT FROM control.call_records r WHERE r.call_id = e.call_id)"
     )
     assert missing == []

@@ -25,3 +25,11 @@ def test_a_line_finished_between_two_reads_is_one_line(tmp_path: Path) -> None:
                 file.write(LINES[1][10:])
     assert seen == [("start", 0), ("end", len(LINES[0]))]
     assert ends[-1] == path.stat().st_size
+
+
+def test_the_channel_of_messages_is_no_call(tmp_path: Path) -> None:
+    """Asterisk works off messages to scripts in a channel that never ends."""
+    line = b'{"eventtype":"CHAN_START","eventtime":%d,"userfield":"","linkedid":"1.1","channame":"%s"}\n'
+    (tmp_path / "media.jsonl").write_bytes(line % (1, b"Message/ast_msg_queue") + line % (2, b"PJSIP/edge-1"))
+    spool = Spool(tmp_path, "media1", tmp_path / "spool.json")
+    assert [fact.detail["channame"] for _, _, facts in spool.batches() for fact in facts] == ["PJSIP/edge-1"]
