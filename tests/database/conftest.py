@@ -107,8 +107,10 @@ def new_database(postgresql: str) -> Callable[[str | None], str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_databases_left() -> Iterator[None]:
-    """Those that a module made go with it: all together they would be gigabytes of memory."""
+    """Those that modules made go where memory gets scarce: all together they are gigabytes. (Each takes its time.)"""
     yield
+    if shutil.disk_usage(_in_memory() or tempfile.gettempdir()).free > 2 * _ROOM_BYTES:
+        return
     for server in _servers:
         with psycopg.connect(server, autocommit=True) as connection:
             for (name,) in connection.execute(

@@ -102,6 +102,7 @@ def test_what_nodes_did_not_do_is_said_and_done_later(url: str) -> None:
     assert "ok: edge1 call-1 1:1 ended" in shown
 
 
+@pytest.mark.thorough
 def test_a_controller_that_is_quicker_is_waited_for(url: str) -> None:
     over = threading.Event()
     thread = threading.Thread(target=reconciler.enforce, args=(url, over))

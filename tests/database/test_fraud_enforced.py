@@ -304,6 +304,7 @@ def test_a_node_that_does_not_answer_is_asked_again(url: str, working: psycopg.C
         assert nodes.up() == set()
 
 
+@pytest.mark.thorough
 def test_a_silent_node_keeps_nobody_waiting(url: str, working: psycopg.Connection[Any]) -> None:
     """Calls of this incident and of the next one end where they can, before anybody knows what the node has."""
     over = threading.Event()
@@ -386,6 +387,7 @@ def test_an_action_is_one_processs_at_a_time(url: str, working: psycopg.Connecti
         assert resume(url) == 1
 
 
+@pytest.mark.thorough
 def test_the_controller_has_nodes_do_it(url: str, working: psycopg.Connection[Any]) -> None:
     over = threading.Event()
     thread = threading.Thread(target=reconciler.enforce, args=(url, over))

@@ -27,6 +27,8 @@ from controller.fraud.serve import Service
 from tests.database.test_fraud import record
 from tests.database.test_fraud_rows import insert
 
+pytestmark = pytest.mark.thorough
+
 DESK = "desk1@acme.example"
 Start = Callable[[], subprocess.Popen[str]]
 _ROW = """

@@ -114,7 +114,9 @@ MAY_NOT = [
     ("fraud", "SELECT new FROM control.audit"),
     ("fraud", "SELECT body FROM control.messages"),
     ("fraud", "SELECT * FROM control.entries"),
-    ("fraud", "INSERT INTO blocks (scope, subject, what, reason) VALUES ('all', '*', '+88213', 'fraud')"),
+    ("fraud", "DELETE FROM blocks"),
+    ("fraud", "UPDATE fraud_rules SET critical = 1"),
+    ("fraud", "UPDATE fraud_incidents SET rule = 'another'"),
     ("fraud", "UPDATE control.fraud_verdicts SET level = 'released'"),
     ("fraud", "DELETE FROM control.call_events"),
 ]
