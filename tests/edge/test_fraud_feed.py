@@ -143,7 +143,7 @@ async def test_a_message_that_the_edge_keeps_is_a_row_too(
     url: str, edge: Edge, make: Make, tmp_path: Path
 ) -> None:
     phone = make("desk1", 113)
-    edge.put("message", "acme/600", "group=sales")
+    edge.put("lead", "acme/600", "group=sales")
     async with (
         slow_agent(url, edge, tmp_path),
         await psycopg.AsyncConnection.connect(url, autocommit=True) as looks,

@@ -328,6 +328,8 @@ def test_a_limit_of_a_trunk_holds_over_both(edges: list[Edge], make: Make) -> No
     for first, second in pairwise((here, there, here)):
         invite = first.invite("sip:+4915112345@trunk.dialplane.internal", sign=False, headers=asks)
         incoming = carrier.expect("INVITE")
+        # Each tells the other of its calls; until then both would let one in.
+        eventually(lambda: all(edge.rpc("htable.dump", "calls") for edge in edges), 2.5)
         again = second.invite("sip:+4915112345@trunk.dialplane.internal", sign=False, headers=asks)
         assert second.final(again).status == 503
         hang_up(first, answered(first, invite, carrier, incoming), carrier)
