@@ -159,4 +159,4 @@ async def test_a_message_that_the_edge_keeps_is_a_row_too(
                     break
                 await asyncio.sleep(0.02)
     assert (found[0]["device"], found[0]["called"], found[0]["status"]) == (f"desk1@{DOMAIN}", "600", 202)
-    edge.rpc("htable.flush", "message")
+    edge.drop("lead", "acme/600")
