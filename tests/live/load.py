@@ -100,6 +100,8 @@ def read(log: str) -> list[Call]:
         at, number, method = float(stamp), *cseq.removeprefix("CSeq:").split()
         if method == "INVITE" and way == "S" and number == "1":
             found.setdefault(call_id, Call(at))
+        elif call_id not in found:
+            continue  # of calls before this log: the other side says it once more
         elif method == "INVITE" and way == "R" and (status := int(first.split()[1])) >= 200:
             found[call_id].status = status
             if status == 200 and found[call_id].answered is None:

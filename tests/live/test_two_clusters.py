@@ -97,8 +97,8 @@ def test_dig_and_the_message_agree(phones: Phones) -> None:
         answer = one.until("MESSAGE", limit_s=10).text
     assert re.search(r"where are you by (media\d)$", answer), answer
     assert answer[-6:] in first
-    told = stack.sql(f"SELECT DISTINCT lead, state FROM control.messages WHERE at >= '{since}'")
-    assert told == "application:here\tdelivered", told
+    told = f"SELECT DISTINCT lead, state FROM control.messages WHERE at >= '{since}'"
+    stack.until(lambda: stack.sql(told) == "application:here\tdelivered", "the record says so")
 
 
 def test_a_node_says_that_its_script_takes_no_messages(phones: Phones) -> None:
