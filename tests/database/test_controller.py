@@ -25,6 +25,8 @@ from controller.compiler import media_templates
 from controller.errors import BadRows, DatabaseError
 from controller.share import templates_dir
 
+pytestmark = pytest.mark.thorough
+
 RING = "UPDATE extensions SET ring_time_s = 30 WHERE extension = '101'"
 BLOCK = """INSERT INTO blocks (scope, subject, what, reason, expires_at)
     VALUES ('all', '*', '+88213', 'fraud', now() + interval '0.2 s')"""

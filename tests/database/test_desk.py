@@ -15,6 +15,8 @@ from controller.queues.model import Place, Queue, Setup
 from controller.queues.store import Store
 from controller.queues.waiting import Joined, Told, Visit
 
+pytestmark = pytest.mark.thorough
+
 SETUP = Setup(
     "acme", {"support": Queue("support", "in_order", join_empty=True, members=(Place("alice"),))}, {}
 )

@@ -15,6 +15,8 @@ from controller import pipeline
 from controller.policy import explain
 from controller.revision.entries import Published
 
+pytestmark = pytest.mark.thorough
+
 CASES = [
     case
     for path in sorted((Path(__file__).parents[1] / "cases" / "explain").glob("*.yaml"))

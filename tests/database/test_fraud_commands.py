@@ -29,6 +29,8 @@ from controller.provisioning import http, secret, store
 from tests.database.fraud_nodes import DESK, Nodes
 from tests.database.test_fraud_enforced import blocks
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def url(published_sample: str, new_database: Callable[..., str]) -> str:

@@ -27,6 +27,8 @@ from controller.provisioning import store as provisioning
 from controller.revision import store
 from tests.database.fraud_nodes import DESK, LOBBY, Nodes
 
+pytestmark = pytest.mark.thorough
+
 TAKEN = ("notify", "outbound_off", "end_calls", "unregister", "rotate")
 KEY = "SELECT key, value FROM control.entries WHERE tbl = 'block' ORDER BY key"
 

@@ -20,6 +20,8 @@ from tests.database.conftest import SAMPLE
 from tests.database.test_calls import agent
 from tests.database.test_explain import publish
 
+pytestmark = pytest.mark.thorough
+
 PAGE = (Path(__file__).parents[2] / "controller" / "docs" / "features.md").read_text()
 # Each feature has its rows as SQL, as YAML, or both: then they say the same.
 FEATURES = re.split(r"^## .*\n", PAGE, flags=re.MULTILINE)

@@ -13,6 +13,8 @@ from controller.desired.model import Service
 from controller.errors import BadRows
 from controller.schema.importer import load, read_company
 
+pytestmark = pytest.mark.thorough
+
 COMPANY = """
 clusters:
   - {name: c1, overflow: c2}

@@ -18,6 +18,8 @@ from psycopg.types.json import Jsonb
 from controller import replay
 from controller.cli import main
 
+pytestmark = pytest.mark.thorough
+
 # A Tuesday, in office hours of the sample's schedule and at night.
 DAY = datetime(2026, 5, 5, 8, tzinfo=UTC)
 NIGHT = datetime(2026, 5, 5, 21, tzinfo=UTC)
