@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import sqlite3
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
@@ -55,6 +57,17 @@ def final(phone: Endpoint, sent: Message, timeout: float = 8) -> Message:
     return phone.expect(
         lambda m: m.status >= 200 and m["Call-ID"] == sent["Call-ID"] and m["CSeq"] == sent["CSeq"], timeout
     )
+
+
+def lines(edge: Edge) -> list[dict[str, Any]]:
+    """What the edge wrote of messages, once what was sent a moment ago is in it."""
+    time.sleep(0.1)
+    found = [
+        json.loads(line)
+        for path in sorted((edge.home / "spool").glob("edge_*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    return [one for one in found if one["event"] == "message"]
 
 
 def kept(edge: Edge) -> list[dict[str, Any]]:

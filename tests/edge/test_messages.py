@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
 from tests.edge.message import Message
-from tests.edge.messaging import GREETING, TEXT, final, forget, kept, said
+from tests.edge.messaging import GREETING, TEXT, final, forget, kept, lines, said
 from tests.edge.phone import Endpoint
 from tests.edge.steps import SPOOF, UUID, dp
 
@@ -31,15 +29,6 @@ def company_messages(edge: Edge) -> Iterator[None]:
     yield
     for one in ("lobby", "101", "600"):
         edge.drop("lead", f"acme/{one}")
-
-
-def lines(edge: Edge, sent: Message) -> list[dict[str, Any]]:
-    """What the edge wrote of messages of that sender's last moments."""
-    time.sleep(0.1)
-    found = []
-    for path in sorted((edge.home / "spool").glob("edge_*.jsonl")):
-        found += [json.loads(line) for line in path.read_text().splitlines()]
-    return [one for one in found if one["event"] == "message"]
 
 
 @pytest.fixture
@@ -69,7 +58,7 @@ def test_from_phone_to_phone(edge: Edge, phones: tuple[Endpoint, Endpoint], call
     lobby.answer(got, 200, "OK")
     assert final(desk, sent).status == 200
     assert kept(edge) == []
-    told = lines(edge, sent)[-1]
+    told = lines(edge)[-1]
     assert told["message"] == mine[1]
     assert (told["status"], told["account"], told["device"], told["to"], told["called"]) == (
         200, "acme", f"desk1@{DOMAIN}", f"lobby@{DOMAIN}", user,
@@ -84,7 +73,7 @@ def test_the_answer_of_a_phone_that_will_not_is_the_senders(
     lobby.answer(lobby.expect("MESSAGE"), 415, "Unsupported Media Type")
     assert final(desk, sent).status == 415
     assert kept(edge) == []
-    assert (lines(edge, sent)[-1]["status"], lines(edge, sent)[-1]["reason"]) == (415, "phone")
+    assert (lines(edge)[-1]["status"], lines(edge)[-1]["reason"]) == (415, "phone")
 
 
 @pytest.mark.parametrize("status", [480, 408, 503, 500, 486])
@@ -161,7 +150,7 @@ def test_refused(make: Make, edge: Edge, user: str, domain: str, uri: str, statu
     sent = said(phone, uri)
     assert final(phone, sent).status == status
     assert kept(edge) == []
-    assert (lines(edge, sent)[-1]["status"], lines(edge, sent)[-1]["reason"]) == (status, reason)
+    assert (lines(edge)[-1]["status"], lines(edge)[-1]["reason"]) == (status, reason)
 
 
 @pytest.mark.parametrize(

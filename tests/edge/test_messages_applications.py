@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
-from tests.edge.messaging import GREETING, TEXT, final, forget, kept, said
+from tests.edge.messaging import GREETING, TEXT, final, forget, kept, lines, said
 from tests.edge.steps import SPOOF, UUID, dp
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("clean", "placed")]
@@ -30,15 +27,6 @@ def placed(edge: Edge, net: str) -> Iterator[None]:
     edge.put("account", "acme", "cluster=c1;status=active;country=DE")
     for table, key in (("service", "acme/900"), ("lead", "acme/900"), ("target", "c2")):
         edge.drop(table, key)
-
-
-def lines(edge: Edge) -> list[dict[str, Any]]:
-    """What the edge wrote of messages."""
-    time.sleep(0.1)
-    found = []
-    for path in sorted((edge.home / "spool").glob("edge_*.jsonl")):
-        found += [json.loads(line) for line in path.read_text().splitlines()]
-    return [one for one in found if one["event"] == "message"]
 
 
 def test_a_script_gets_it_by_its_forwarding_name(make: Make, edge: Edge) -> None:
