@@ -213,7 +213,9 @@ def _is_of(scope: str, subject: str, legs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the subject calls: a device that only rings does not."""
     calling = [leg for leg in legs if leg.get("leg") in ("in", "straight")]
     if scope == "device":
-        return any(leg.get("device") == subject for leg in calling)
+        return any(leg.get("device") == subject for leg in calling) or any(
+            leg.get("payer") == subject for leg in legs
+        )
     if scope == "account":
         return any(leg.get("account") == subject for leg in legs)
     account, _, user = subject.partition("/")

@@ -26,8 +26,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EXISTS = {
     "account": "SELECT name FROM public.accounts WHERE name = %(subject)s",
     "user": """
-        SELECT a.name FROM public.users AS u JOIN public.accounts AS a ON a.id = u.account_id
-         WHERE a.name || '/' || u.name = %(subject)s""",
+        SELECT a.name FROM public.accounts AS a
+         WHERE a.name = split_part(%(subject)s, '/', 1)
+           AND (EXISTS (SELECT FROM public.users AS u
+                         WHERE u.account_id = a.id AND u.name = split_part(%(subject)s, '/', 2))
+               OR EXISTS (SELECT FROM public.extensions AS e
+                           WHERE e.account_id = a.id AND e.extension = split_part(%(subject)s, '/', 2)))""",
     "group": """
         SELECT a.name FROM public.groups AS g JOIN public.accounts AS a ON a.id = g.account_id
          WHERE a.name || '/' || g.name = %(subject)s""",

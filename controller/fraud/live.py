@@ -203,13 +203,14 @@ class Live:
             call.sent[number] = _Sent(None, over=True)
             return
         if sent is None or sent.start is None or sent.over:
-            # A leg says which device pays; who calls with one is known from there, too.
+            # A leg says whose it is: not always who calls, or nobody here, but who transferred the call or sends it on.
             account = str(said.get("account", "")) or call.base.account
-            device = call.base.device or ("" if call.own else str(said.get("payer", "")))
-            user = call.base.user or self.whose.users.get(device, "")
+            device = str(said.get("payer", "")) or call.base.device
+            user = str(said.get("user", "")) or self.whose.users.get(device, "") or call.base.user
+            base = call.base if device == call.base.device else call.base._replace(source="", agent="")
             sent = call.sent[number] = self._begun(
                 row.call, call,
-                call.base._replace(
+                base._replace(
                     at=row.at, account=account, device=device, user=user, called=number,
                     groups=self.whose.groups.get((account, user), ()),
                     emergency=call.base.emergency or bool(said.get("emergency")),

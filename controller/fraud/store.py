@@ -1,8 +1,8 @@
 """Rows of fraud, what rules want to know of accounts, and records of calls as events.
 
 A record of a call that left by a trunk is a start, an answer and an end for each number it was sent to
-(`dp.route`): that of who called from inside, or of a forwarding, which has no device. Where a call came from and
-with which user agent no record says, and sign-ins and messages leave none: rules about these see nothing in a
+(`dp.route`): that of who called from inside or transferred it last, or of who sends it on, which has no device. Where a
+call came from and with which user agent no record says, and sign-ins and messages leave none: rules about these see nothing in a
 replay.
 """
 
@@ -69,6 +69,8 @@ _CALLS = f"""
     SELECT call_id, account, direction, caller, called, started_at, answered_at, ended_at, duration_ms, talk_ms,
         ended_by, decisions {_WHERE} ORDER BY started_at"""
 _ROUTED = re.compile(r"(\+[0-9]+) by ")
+_TRANSFERRED = re.compile(r".* by (\S+@\S+)")
+_SENT_ON = re.compile(r"\S+ of (\S+)")
 _DIALLED = re.compile(r"[0-9*+]{1,32}")
 
 
@@ -184,18 +186,17 @@ def of_record(
     steps = [(str(one.get("step")), str(one.get("text"))) for one in record["decisions"] or ()]
     if any(step == "edge.refused" and text.startswith("blocked") for step, text in steps):
         return
-    sent = [found[1] for step, text in steps if step == "dp.route" and (found := _ROUTED.match(text))]
     inbound = record["direction"] == "inbound"
     called = str(record["called"] or "")
+    account, caller = record["account"], "" if inbound else str(record["caller"] or "")
+    sent = _sent(steps, caller, whose)
     if not sent and not inbound and _DIALLED.fullmatch(called):
-        sent = [called]
-    account, device = record["account"], "" if inbound else str(record["caller"] or "")
-    user = whose.users.get(device, "")
+        sent = {called: (caller, whose.users.get(caller, ""))}
     home = profiles[account].country if account in profiles else ""
     emergency = any(step == "dp.emergency" for step, _ in steps)
     started, ended = record["started_at"].timestamp(), _at(record["ended_at"])
     answered = _at(record["answered_at"])
-    for place, number in enumerate(dict.fromkeys(sent)):
+    for place, (number, (device, user)) in enumerate(sent.items()):
         call = record["call_id"] if place == 0 else f"{record['call_id']}/{place}"
         country, cls = classify(number, home)
         rate = rates.get(cls, 0.0)
@@ -213,6 +214,19 @@ def of_record(
                 id=f"{call}/e", at=max(ended, started), kind=END, duration_s=(record["duration_ms"] or 0) / 1000,
                 talk_s=talk_s, status=GAVE_UP if gave_up else 200 if talk_s else 480, cost=rate * talk_s / 60,
             )  # fmt: skip
+
+
+def _sent(steps: list[tuple[str, str]], device: str, whose: People) -> dict[str, tuple[str, str]]:
+    """Number -> device and user whose call it was, each as the last step before said."""
+    user, sent = whose.users.get(device, ""), {}
+    for step, text in steps:
+        if step == "dp.transfer" and (found := _TRANSFERRED.match(text)):
+            device, user = found[1], whose.users.get(found[1], "")
+        elif step == "dp.forward" and not device and (found := _SENT_ON.fullmatch(text)):
+            user = found[1]
+        elif step == "dp.route" and (found := _ROUTED.match(text)):
+            sent.setdefault(found[1], (device, user))
+    return sent
 
 
 def _rule(row: Mapping[str, Any]) -> Rule:

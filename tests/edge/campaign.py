@@ -32,7 +32,7 @@ from tests.edge.phone import Endpoint, Leg
 from tests.edge.test_fraud_enforced import Agent, following, live, wait
 
 ACCOUNTS = (
-    "probe", "slow", "forward", "forward2", "bait", "scan", "crack", "sms", "share", "centre", "bridge", "holiday",
+    "probe", "slow", "forward", "forward2", "forward3", "bait", "scan", "crack", "sms", "share", "centre", "bridge", "holiday",
     "letters", "nat", "watch", "lifted", "ends", "other",
 )  # fmt: skip
 PASSWORD = "secret-of-theirs"
@@ -63,7 +63,8 @@ def company(net: str) -> str:
             *(f"      - {{name: {one}, display_name: {one}, permission: international}}" for one in users),
             "    devices:",
             *(f"      - {{name: {one}, domain: {name}.example, user: {one}, password: {PASSWORD}}}" for one in users),
-            "    extensions:", '      - {extension: "101", user: u1}', "    numbers:",
+            "    extensions:", '      - {extension: "101", user: u1}',
+            '      - {extension: "200", kind: number, target: "+442071234567"}', "    numbers:",
             f'      - {{e164: "{own(name)}", extension: "101"}}',
         ]  # fmt: skip
         assert place < 100

@@ -33,14 +33,14 @@ class _Call:
 
 class Exchange:
     """`answers`: what the carrier says to a number: a status, or None: it rings on. `forwardings`: own number -> number
-    that its calls go on to."""
+    that its calls go on to, and the user or extension that says so."""
 
     def __init__(self, edge: Edge, net: str) -> None:
         to = edge.address, edge.port
         self.media = Endpoint("media1", "media.example", f"{net}.21", to, transport="tcp")
         self.carrier = Endpoint("carrier", "carrier.example", f"{net}.31", to)
         self.answers: Callable[[str], int | None] = answer_all
-        self.forwardings: dict[str, str] = {}
+        self.forwardings: dict[str, tuple[str, str]] = {}
         self.reached: list[str] = []
         self.emergencies: list[str] = []
         self._calls: dict[str, _Call] = {}
@@ -75,7 +75,7 @@ class Exchange:
     def bridge(self, account: str, number: str) -> None:
         """A conference of the account dials a member: no device does."""
         with self._lock:
-            self._send_out(_Call(None), account, "", f"bridge-{number.removeprefix('+')}", number)
+            self._send_out(_Call(None), account, (), f"bridge-{number.removeprefix('+')}", number)
 
     def incoming(self, number: str) -> None:
         """Somebody outside calls a number of ours and talks on; the media node decides what becomes of it."""
@@ -106,11 +106,13 @@ class Exchange:
         dialled = invite.uri.removeprefix("sip:").partition("@")[0]
         call = self._calls[invite["Call-ID"]] = _Call(invite)
         if invite.get("X-DP-Trunk"):
-            number, device = self.forwardings.get(dialled), ""
+            number, user = self.forwardings.get(dialled, (None, ""))
+            whose = (("X-DP-User", user),)
         else:
-            number, device = _outside(dialled), invite["X-DP-Device"]
+            number = _outside(dialled)
+            whose = (("X-DP-Device", invite["X-DP-Device"]),)
         if number is not None:
-            self._send_out(call, invite["X-DP-Account"], device, invite["X-DP-Call"], number)
+            self._send_out(call, invite["X-DP-Account"], whose, invite["X-DP-Call"], number)
             return
         if dialled == "112":
             self.emergencies.append(invite["X-DP-Device"])
@@ -119,11 +121,12 @@ class Exchange:
         if here:
             call.here = self.media.callee(invite)
 
-    def _send_out(self, call: _Call, account: str, device: str, name: str, number: str) -> None:
-        headers = (("X-DP-Call", name), ("X-DP-Account", account), ("X-DP-Trunk", "carrier-a"))
+    def _send_out(
+        self, call: _Call, account: str, whose: tuple[tuple[str, str], ...], name: str, number: str
+    ) -> None:
         call.out = self.media.invite(
             f"sip:{number}@trunk.dialplane.internal", sign=False,
-            headers=(*headers, ("X-DP-Device", device)) if device else headers,
+            headers=(("X-DP-Call", name), ("X-DP-Account", account), ("X-DP-Trunk", "carrier-a"), *whose),
         )  # fmt: skip
         self._calls[call.out["Call-ID"]] = call
 

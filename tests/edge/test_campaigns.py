@@ -114,23 +114,22 @@ def test_slow_pump(here: World, phone: Phone) -> None:
     others_go_on(here, phone, bad)
 
 
-_ORDINARY = pytest.param(
-    "forward2", "+4420712345{:02}",
-    marks=pytest.mark.xfail(
-        strict=True,
-        reason="rules of scope user do not see what a forwarding sends out: edges tell its account, not its user",
-    ),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(("account", "number"), [("forward", PAYS), _ORDINARY])
-def test_forwarding_abuse(here: World, phone: Phone, account: str, number: str) -> None:
+@pytest.mark.parametrize(
+    ("account", "number", "by"),
+    # By a user, and by an extension that is nobody's.
+    [
+        ("forward", PAYS, "u1"),
+        ("forward2", "+4420712345{:02}", "u1"),
+        ("forward3", "+4420712345{:02}", "200"),
+    ],
+)
+def test_forwarding_abuse(here: World, phone: Phone, account: str, number: str, by: str) -> None:
     """Shipped rules. Calls from outside to a number that is forwarded to one that pays, or to an ordinary one."""
     bad = phone(account, 42)
     here.exchange.incomings.clear()
 
     def attempt(one: int) -> int:
-        here.exchange.forwardings[own(account)] = number.format(one)
+        here.exchange.forwardings[own(account)] = number.format(one), by
         here.exchange.incoming(own(account))
         wait(lambda: len(here.exchange.incomings) > one, 3)
         return here.exchange.incomings[one]

@@ -74,7 +74,10 @@ ACME = Account(
         service("*98", "voicemail_main"), service("*43", "echo"), service("*1", "announcement", "hello-world"),
         service("8101", "voicemail", "101"), service("8000", "number", "+4989777777"),
     ),
-    numbers=(Number("+4930555010", "101"), Number("+4930555043", "*43")),
+    numbers=(
+        Number("+4930555010", "101"), Number("+4930555020", "102"), Number("+4930555043", "*43"),
+        Number("+4930555080", "8000"),
+    ),  # fmt: skip
     mailboxes=(
         VoicemailBox("101", "alice", "Alice", None, None, None),
         VoicemailBox("102", "bob", "Bob O'Brien", None, PIN, None),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.media.node import MediaNode
 from tests.media.peer import Edge
+from tests.media.test_calls import until
 
 BOB = {"Caller": "bob", "Device": "bob1@acme.example"}
 ALICE = {"Caller": "alice", "Device": "alice1@acme.example"}
@@ -137,3 +138,40 @@ def test_without_a_route_the_edge_is_asked_whose_number_it_is(edge: Edge, media:
         assert edge.call("030777", **BOB).wait("final").code == 404
     finally:
         media.cli("dialplan reload")
+
+
+@pytest.mark.parametrize(
+    ("dialled", "caller", "whose"),
+    [
+        ("+4930555020", {"Trunk": "second"}, ("", "bob")),
+        ("+4930555080", {"Trunk": "second"}, ("", "8000")),
+        ("102", ALICE, (ALICE["Device"], "")),
+        ("8000", ALICE, (ALICE["Device"], "")),
+    ],
+)
+def test_the_trunk_is_told_whose_call_it_is(
+    edge: Edge, dialled: str, caller: dict[str, str], whose: tuple[str, str]
+) -> None:
+    edge.answers = {"bob1": "404", "trunk:first-1": "answer"}
+    leg = edge.call(dialled, **caller)
+    leg.wait("200")
+    (sent,) = (one for one in edge.invites if one.get("x-dp-trunk"))
+    assert (sent.get("x-dp-device"), sent.get("x-dp-user")) == whose
+    leg.bye()
+
+
+def test_a_call_from_outside_that_is_transferred_out_is_of_who_transfers(edge: Edge) -> None:
+    edge.answers = {"alice1": "answer", "trunk:first-1": "answer"}
+    leg = edge.call("+4930555010", Trunk="second")
+    leg.wait("200")
+    edge.leg_to("alice1").send(
+        "REFER", "Refer-To: <sip:0301234567@acme.example>", f"Referred-By: <sip:{ALICE['Device']}>"
+    )
+    until(lambda: any(one.get("x-dp-trunk") for one in edge.invites))
+    sent = edge.invites[-1]
+    assert (sent.get("x-dp-trunk"), sent.get("x-dp-device"), sent.get("x-dp-user")) == (
+        "first-1",
+        ALICE["Device"],
+        "",
+    )
+    leg.bye()

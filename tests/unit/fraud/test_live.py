@@ -152,6 +152,29 @@ def test_a_call_goes_on_when_who_called_has_left_it() -> None:
     assert kinds(events) == [(START, 1, TUNIS), (ANSWER, 2, TUNIS), (END, 600, TUNIS)]
 
 
+def test_a_call_from_outside_is_of_who_sends_it_on() -> None:
+    came = {"caller": "+4930999", "device": "", "called": "+4930555013", "trunk": "carrier-a"}
+    for user, groups in (("alice", ("sales",)), ("200", ())):
+        events = told(
+            own(0, "start", **came), out(1, "start", user=user), out(2, "answered", user=user),
+            out(9, "end", user=user), own(9, "end", **came),
+        )  # fmt: skip
+        assert [one.kind for one in events] == [START, ANSWER, END]
+        assert {(one.account, one.user, one.groups, one.device) for one in events} == {
+            ("acme", user, groups, "")
+        }
+
+
+def test_a_call_is_of_who_transferred_it_wherever_it_came_from() -> None:
+    other = "desk2@acme.example"
+    events = told(
+        own(0, "start", "102", device=other, caller="bob"), out(9, "start", payer=DESK, user="alice")
+    )
+    assert [(one.device, one.user, one.groups, one.source, one.agent) for one in events] == [
+        (DESK, "alice", ("sales",), "", "")
+    ]
+
+
 def test_lines_of_two_edges_may_come_the_other_way_round() -> None:
     events = told(
         out(1, "start", payer=DESK, node="edge2"), own(0, "start"), out(2, "answered", node="edge2")
