@@ -82,7 +82,7 @@ def serve_command() -> None:
 def rules_command(account: str | None, file: Path | None, form: str) -> None:
     """Every rule in force: those that come with dialplane, and rows over them.
 
-    Of rules with the same name the most specific holds: device, user, group, account, everybody.
+    Of rules with the same name the most specific holds: device, user, group, account, reseller, everybody.
 
     \b
     Examples:
@@ -90,12 +90,14 @@ def rules_command(account: str | None, file: Path | None, form: str) -> None:
       dialplane fraud rules --account acme --format tsv
     """
     from controller.fraud import explain
+    from controller.fraud.model import NOBODY
 
     setup, _ = _setup(file)
     columns = ["rule", "for", "mode", "says", "then", "from", "what it is for"]
     lines = []
+    reseller = setup.profiles.get(account or "", NOBODY).reseller
     for rule in sorted(setup.rules, key=lambda one: (one.name, one.owner.rank, one.key)):
-        if account is None or rule.owner.account in ("", account):
+        if account is None or (rule.owner.account in ("", account) and rule.owner.reseller in ("", reseller)):
             mode = rule.mode if rule.enabled else "off"
             says, then = explain.limits(rule), " ".join(rule.actions)
             lines.append((rule.name, str(rule.owner), mode, says, then, rule.origin, rule.comment))
@@ -147,26 +149,19 @@ def explain_command(
     setup, whose = _setup(file, account=account, user=user, device=device)
     when = (moment("--at", at) or datetime.now(UTC)).timestamp()
     user = user or (whose.users.get(device, "") if device else "")
-    home = setup.profiles[account].country
+    profile = setup.profiles[account]
     if number and not number.startswith("+"):
         raise InputError(f"--to {number}: write the number with + and country code, such as +4930555010")
-    country, cls = classify(number, home) if number else ("", "")
+    country, cls = classify(number, profile.country) if number else ("", "")
     groups = whose.groups.get((account, user), ()) if user else ()
     event = Event(
-        "",
-        when,
-        START,
-        account,
-        user=user,
-        groups=groups,
-        device=device,
-        called=number,
-        country=country,
-        cls=cls,
-    )
+        "", when, START, account, user=user, groups=groups, device=device, reseller=profile.reseller, called=number,
+        country=country, cls=cls,
+    )  # fmt: skip
     engine = Engine(setup.rules, allows=setup.allows, permissions=setup.permissions, profiles=setup.profiles)
     held = [dict(zip(("rule", "holds", "why"), one, strict=True)) for one in explain.holding(engine, event)]
-    data: dict[str, Any] = {"account": account, "user": user, "groups": list(groups), "device": device}
+    data: dict[str, Any] = {"account": account, "reseller": profile.reseller}
+    data |= {"user": user, "groups": list(groups), "device": device}
     if number:
         permission = engine.holding.permission(event)
         allowed = engine.holding.allowed(event, when)

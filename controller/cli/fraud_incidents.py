@@ -150,8 +150,8 @@ def block_command(
     why: str,
     form: str,
 ) -> None:
-    """Block a SUBJECT by hand, as a rule would: device:name@domain, user:account/name, group:account/name, account:name
-    or source:address.
+    """Block a SUBJECT by hand, as a rule would: device:name@domain, user:account/name, group:account/name,
+    account:name, reseller:name (each account that it has now) or source:address.
 
     Blocks hold on every edge at once. Emergency calls always pass, and so does what allow-lists name. For a device that
     was taken over: --action outbound_off --action end_calls --action rotate.

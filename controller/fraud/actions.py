@@ -12,7 +12,7 @@
 | unregister | nodes remove the contacts of the devices, having asked phones to fetch their configuration |
 | rotate | the devices sign in with something else; contacts are removed as well |
 
-A group stands for its members as they are then.
+A group stands for its members as they are then, a reseller for its accounts: each is blocked, or capped, by itself.
 """
 
 from __future__ import annotations
@@ -44,12 +44,17 @@ class Block(NamedTuple):
 
 
 class World(NamedTuple):
-    """What has to be known of the subject. `home`: country of its account; `members`: of a group, as (scope,
-    subject); `devices`: all of the subject."""
+    """What has to be known of the subject. `homes`: its account's country, or that of each account of a reseller;
+    `members`: of a group or reseller, as (scope, subject); `devices`: all of the subject."""
 
-    home: str = ""
+    homes: Mapping[str, str]
     members: tuple[tuple[str, str], ...] = ()
     devices: tuple[str, ...] = ()
+
+    def home(self, scope: str, subject: str) -> str:
+        """Country of the account of whom a block is for; empty: nobody knows."""
+        known = self.homes.get(subject) if scope == "account" else None
+        return next(iter(self.homes.values()), "") if known is None else known
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +97,10 @@ def _source(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], actio
 
 
 def _suspend(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
-    if not verdict.account:
+    accounts = _accounts(verdict, world)
+    if not accounts:
         return Planned(action, FAILED, why="it belongs to no account that could be suspended")
-    return Planned(action, DONE, (Block("account", verdict.account, EVERYTHING),))
+    return Planned(action, DONE, tuple(Block(*one, EVERYTHING) for one in accounts))
 
 
 def _devices(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
@@ -110,16 +116,17 @@ def _end(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: 
 
 def _block(verdict: Verdict, world: World, whom: _Whom, wanted: set[str], action: str) -> Planned:
     if not whom:
-        return Planned(
-            action, FAILED, why=f"edges know no {verdict.scope} {verdict.subject} to block: see {_NEXT}"
-        )
+        return Planned(action, FAILED, why=_NOBODY[verdict.scope])
     most = max(1, int(verdict.threshold)) if action == "cap_calls" else None
-    whats: tuple[str, ...] = (EVERYTHING,) if action == "cap_calls" else (OUTSIDE,)
-    if action == "block_destination":
-        whats = whats_of(verdict.rule.destinations, world.home, verdict.evidence)
-    if not whats:
+    whats: dict[str, tuple[str, ...]] = {}
+    for home in {world.home(*one) for one in whom}:
+        whats[home] = (EVERYTHING,) if action == "cap_calls" else (OUTSIDE,)
+        if action == "block_destination":
+            whats[home] = whats_of(verdict.rule.destinations, home, verdict.evidence)
+    blocks = tuple(Block(*one, what, most) for one in whom for what in whats[world.home(*one)])
+    if not blocks:
         return Planned(action, FAILED, why="extensions are no destination that is blocked: use outbound_off")
-    return Planned(action, DONE, tuple(Block(*one, what, most) for one in whom for what in whats))
+    return Planned(action, DONE, blocks)
 
 
 _PLANS = {
@@ -133,13 +140,24 @@ _PLANS = {
     "rotate": _devices,
     "suspend": _suspend,
 }
-_NEXT = "block_source for addresses, and rules of scope account for resellers"
+# Why there is nobody to block.
+_NOBODY = {
+    "source": "edges block all of an address or nothing: use block_source",
+    "group": "the group has no members",
+    "reseller": "the reseller has no accounts that may be blocked (accounts.reseller, fraud_allows)",
+}
 
 
-def _whom(verdict: Verdict, world: World) -> tuple[tuple[str, str], ...]:
-    if verdict.scope == "group":
+def _whom(verdict: Verdict, world: World) -> _Whom:
+    if verdict.scope in ("group", "reseller"):
         return world.members
     return ((verdict.scope, verdict.subject),) if verdict.scope in _CALLERS else ()
+
+
+def _accounts(verdict: Verdict, world: World) -> _Whom:
+    if verdict.scope == "reseller":
+        return world.members
+    return (("account", verdict.account),) if verdict.account else ()
 
 
 def whats_of(destinations: Sequence[str], home: str, evidence: Iterable[str] = ()) -> tuple[str, ...]:
@@ -161,20 +179,22 @@ def whats_of(destinations: Sequence[str], home: str, evidence: Iterable[str] = (
     return tuple(dict.fromkeys(found))
 
 
-def _calls(
-    verdict: Verdict, world: World, whom: tuple[tuple[str, str], ...], wanted: set[str]
-) -> dict[str, Any]:
-    """Which calls are ended: `of` whom, `what` (everything, outside, or the rule's destinations), and those seen."""
-    what = "destinations"
+def _calls(verdict: Verdict, world: World, whom: _Whom, wanted: set[str]) -> dict[str, Any]:
+    """Which calls are ended: `of` whom, `what` (everything, outside, or the rule's destinations), and those seen.
+
+    `home` is the country of whom they are, `homes` that of accounts that are elsewhere.
+    """
+    what, home = "destinations", world.home("", "")
     if "suspend" in wanted:
-        what, whom = "everything", (("account", verdict.account),) if verdict.account else whom
+        what, whom = "everything", _accounts(verdict, world) or whom
     elif not wanted.isdisjoint(("outbound_off", "rotate")):
         what = OUTSIDE
     return {
         "of": [list(one) for one in whom],
         "what": what,
         "destinations": list(verdict.rule.destinations),
-        "home": world.home,
+        "home": home,
+        "homes": {account: country for account, country in world.homes.items() if country != home},
         "calls": list(verdict.evidence),
     }
 
@@ -189,7 +209,12 @@ def is_meant(
         return False
     if call in target["calls"]:
         return True
-    if not any(_is_of(scope, subject, legs) for scope, subject in target["of"]):
+    # A reseller's accounts are many.
+    accounts = {str(leg["account"]) for leg in legs if leg.get("account")}
+    if not any(
+        subject in accounts if scope == "account" else _is_of(scope, subject, legs)
+        for scope, subject in target["of"]
+    ):
         return False
     if target["what"] == "everything":
         return True
@@ -201,7 +226,9 @@ def is_meant(
     if target["what"] == OUTSIDE:
         return bool(out)
     rule = Destinations(tuple(target["destinations"]))
-    return any(rule.fits(_event(number, str(target["home"]))) for number in out)
+    elsewhere = target.get("homes", {})
+    homes = {str(elsewhere.get(account, target["home"])) for account in accounts or ("",)}
+    return any(rule.fits(_event(number, home)) for number in out for home in homes)
 
 
 def _event(number: str, home: str) -> Event:
@@ -210,14 +237,12 @@ def _event(number: str, home: str) -> Event:
 
 
 def _is_of(scope: str, subject: str, legs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the subject calls: a device that only rings does not."""
+    """Whether a device or user calls: a device that only rings does not."""
     calling = [leg for leg in legs if leg.get("leg") in ("in", "straight")]
     if scope == "device":
         return any(leg.get("device") == subject for leg in calling) or any(
             leg.get("payer") == subject for leg in legs
         )
-    if scope == "account":
-        return any(leg.get("account") == subject for leg in legs)
     account, _, user = subject.partition("/")
     return any(
         leg.get("account") == account

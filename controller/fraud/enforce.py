@@ -39,17 +39,27 @@ _RELEASE = """
     UPDATE public.fraud_incidents SET state = 'released', ended_by = 'rule'
      WHERE state = 'open' AND (rule, owner, scope, subject) = (%(rule)s, %(owner)s, %(scope)s, %(subject)s)
        AND until <= %(now)s"""
-_BLOCK = """
+# All at once: entries are published once, however many accounts a reseller has.
+_BLOCKS = """
     INSERT INTO public.blocks (scope, subject, what, most, reason, expires_at, incident_id)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT ON CONSTRAINT blocks_key DO NOTHING"""
+    SELECT b.*, %s, %s, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[]) AS b
+    ON CONFLICT ON CONSTRAINT blocks_key DO NOTHING"""
+_ACCOUNT = "SELECT name, country FROM public.accounts WHERE name = %s"
+_OF_RESELLER = """
+    SELECT a.name, a.country FROM public.accounts AS a
+     WHERE a.reseller = %s AND NOT EXISTS (
+        SELECT FROM public.fraud_allows AS r
+         WHERE r.account_id = a.id AND num_nonnulls(r.user_id, r.device_id, r.source) = 0 AND r.what = '*'
+           AND (r.expires_at IS NULL OR r.expires_at > clock_timestamp()))
+     ORDER BY 1"""
 _ACTION = """
     INSERT INTO control.fraud_actions (incident_id, action, state, target, receipt, done_at)
     VALUES (%s, %s, %s, %s, %s, CASE WHEN %s <> 'pending' THEN clock_timestamp() END)"""
 _DEVICES = """
-    SELECT d.id, d.name || '@' || o.name AS aor, u.name AS "user", a.country AS home
+    SELECT d.id, d.name || '@' || o.name AS aor, u.name AS "user"
       FROM public.devices AS d JOIN public.domains AS o ON o.id = d.domain_id
       JOIN public.accounts AS a ON a.id = d.account_id LEFT JOIN public.users AS u ON u.id = d.user_id
-     WHERE a.name = %(account)s ORDER BY 2"""
+     WHERE a.name = ANY (%s) ORDER BY 2"""
 _MEMBERS = """
     SELECT u.name AS "user", d.name || '@' || o.name AS aor
       FROM public.group_members AS m JOIN public.groups AS g ON g.id = m.group_id
@@ -70,7 +80,7 @@ _WITHDRAW = """
            SET state = 'withdrawn', reason = 'fraud', ended_at = clock_timestamp(), lease_until = NULL
           FROM control.messages AS m
          WHERE m.id = d.message AND d.kind = 'number' AND d.state IN ('held', 'due', 'away', 'sending')
-           AND m.account = %(account)s AND m.sender = ANY (%(devices)s)
+           AND m.account = ANY (%(accounts)s) AND m.sender = ANY (%(devices)s)
         RETURNING d.id, d.message, d.address
     ), over AS (
         UPDATE control.messages AS m
@@ -100,17 +110,18 @@ def act(connection: Connection[Any], verdict: Verdict) -> int | None:
             known = cursor.execute(_KNOWN, said).fetchone()
             return int(known["id"]) if known else None
         incident = int(row["id"])
-        devices = cursor.execute(_DEVICES, said).fetchall() if verdict.account else []
+        homes = _homes(cursor, verdict)
+        devices = cursor.execute(_DEVICES, (list(homes),)).fetchall() if homes else []
         if _allowed(cursor, verdict, devices):
             cursor.execute(
                 "UPDATE public.fraud_incidents SET state = 'closed', ended_by = 'allow-list' WHERE id = %s",
                 (incident,),
             )
             return incident
-        world = _world(cursor, verdict, devices)
+        world = _world(cursor, verdict, devices, homes)
         ids = {one["aor"]: int(one["id"]) for one in devices}
         for one in plan(verdict, world):
-            _do(cursor, incident, one, verdict, ids, world.devices)
+            _do(cursor, incident, one, verdict, ids, world)
     return incident
 
 
@@ -120,21 +131,23 @@ def _do(
     one: Planned,
     verdict: Verdict,
     ids: Mapping[str, int],
-    devices: Iterable[str],
+    world: World,
 ) -> None:
     state, receipt = one.state, [{"ok": False, "text": one.why}] if one.why else []
     try:
         with cursor.connection.transaction():
+            if one.blocks:
+                columns = (list(column) for column in zip(*one.blocks, strict=True))
+                cursor.execute(_BLOCKS, (REASON, _time(verdict.until), incident, *columns))
             for block in one.blocks:
-                cursor.execute(_BLOCK, (*block, REASON, _time(verdict.until), incident))
                 text = f"{block.scope}:{block.subject}:{block.what}" + (
                     f" at most {block.most}" if block.most else ""
                 )
                 receipt.append({"ok": True, "block": text})
-            if one.action == "rotate":
+            if one.action == "rotate" and one.state != FAILED:
                 receipt += _rotate(cursor, [(aor, ids[aor]) for aor in one.target["devices"] if aor in ids])
             if one.action == "end_calls":
-                asked = {"account": verdict.account, "devices": list(devices)}
+                asked = {"accounts": list(world.homes), "devices": list(world.devices)}
                 gone = cursor.execute(_WITHDRAW, asked).fetchall()
                 receipt += [{"ok": True, "message": row["message"], "to": row["address"]} for row in gone]
     except (psycopg.errors.IntegrityError, psycopg.errors.RaiseException) as error:
@@ -161,15 +174,23 @@ def _rotate(
     return receipt
 
 
-def _world(cursor: psycopg.Cursor[dict[str, Any]], verdict: Verdict, devices: list[dict[str, Any]]) -> World:
-    home = str(devices[0]["home"]) if devices else ""
-    if verdict.account and not home:
-        row = cursor.execute(
-            "SELECT country FROM public.accounts WHERE name = %s", (verdict.account,)
-        ).fetchone()
-        home = str(row["country"]) if row else ""
+def _homes(cursor: psycopg.Cursor[dict[str, Any]], verdict: Verdict) -> dict[str, str]:
+    """Whose it is, and in which country: an account, or those of a reseller that no allow-list takes out."""
+    if verdict.scope == "reseller":
+        cursor.execute(_OF_RESELLER, (verdict.subject,))
+    else:
+        cursor.execute(_ACCOUNT, (verdict.account,))
+    return {row["name"]: row["country"] for row in cursor}
+
+
+def _world(
+    cursor: psycopg.Cursor[dict[str, Any]],
+    verdict: Verdict,
+    devices: list[dict[str, Any]],
+    homes: Mapping[str, str],
+) -> World:
     name = verdict.subject.partition("/")[2]
-    members: list[tuple[str, str]] = []
+    members = [("account", account) for account in homes] if verdict.scope == "reseller" else []
     if verdict.scope == "group":
         for row in cursor.execute(_MEMBERS, {"account": verdict.account, "group": name}):
             members.append(
@@ -179,23 +200,25 @@ def _world(cursor: psycopg.Cursor[dict[str, Any]], verdict: Verdict, devices: li
 
     def is_theirs(one: Mapping[str, Any]) -> bool:
         return (
-            verdict.scope == "account"
+            verdict.scope in ("account", "reseller")
             or (verdict.scope == "user" and one["user"] == name)
             or (verdict.scope == "device" and one["aor"] == verdict.subject)
             or (verdict.scope == "group" and (one["user"] in of_users or ("device", one["aor"]) in members))
         )
 
-    return World(home, tuple(members), tuple(str(one["aor"]) for one in devices if is_theirs(one)))
+    return World(homes, tuple(members), tuple(str(one["aor"]) for one in devices if is_theirs(one)))
 
 
 def _allowed(cursor: psycopg.Cursor[dict[str, Any]], verdict: Verdict, devices: list[dict[str, Any]]) -> bool:
-    """Whether an allow-list takes all of the subject out; what it says of numbers, edges know (table `allow`)."""
+    """Whether an allow-list takes all of the subject out; what it says of numbers, edges know (table `allow`). Of a
+    reseller it takes accounts out, see `_homes`."""
     sources = {verdict.subject} if verdict.scope == "source" else set(verdict.evidence)
     user = verdict.subject.partition("/")[2] if verdict.scope == "user" else ""
     device = verdict.subject if verdict.scope == "device" else ""
     if device:
         user = next((str(one["user"] or "") for one in devices if one["aor"] == device), "")
-    event = Event("", verdict.at, START, verdict.account, user=user, device=device)
+    account = "" if verdict.scope == "reseller" else verdict.account
+    event = Event("", verdict.at, START, account, user=user, device=device)
     for row in cursor.execute(_ALLOWS):
         allow = Allow(
             Owner(row["account"] or "", row["user"] or "", device=row["device"] or ""), row["source"] or ""

@@ -219,7 +219,8 @@ def _seen(connection: Connection[Any], live: Live, since: float, until: float) -
         account, user = live.whose.accounts.get(device, ""), live.whose.users.get(device, "")
         yield Event(
             f"{SEEN}{device}/{source}/{agent}", at, REGISTER, account, "", user,
-            live.whose.groups.get((account, user), ()), device, source=source, agent=agent,
+            live.whose.groups.get((account, user), ()), device, live.profile(account).reseller, source=source,
+            agent=agent,
         )  # fmt: skip
 
 
@@ -227,11 +228,12 @@ def _called(connection: Connection[Any], live: Live, since: float, until: float)
     """Which blocks of numbers devices called before, and forwardings, once each."""
     found = connection.execute(_CALLED, (_time(since), _time(until), MOST_FACTS)).fetchall()
     for account, device, number, at in reversed(found):
-        user = live.whose.users.get(device, "")
-        country, cls = classify(number, live.profiles[account].country if account in live.profiles else "")
+        user, profile = live.whose.users.get(device, ""), live.profile(account)
+        country, cls = classify(number, profile.country)
         yield Event(
             f"{SEEN}{account}/{device}/{number}", at, START, account, "", user,
-            live.whose.groups.get((account, user), ()), device, called=number, country=country, cls=cls,
+            live.whose.groups.get((account, user), ()), device, profile.reseller, called=number,
+            country=country, cls=cls,
         )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 #: Name of the rule of what a person blocks.
 BY_HAND = "by-hand"
-SUBJECTS = "device:name@domain, user:account/name, group:account/name, account:name or source:address"
-_SUBJECT = re.compile(r"(device|user|group|account|source):(.+)")
+SUBJECTS = (
+    "device:name@domain, user:account/name, group:account/name, account:name, reseller:name or source:address"
+)
+_SUBJECT = re.compile(r"(device|user|group|account|reseller|source):(.+)")
 _WHERE = re.compile(
     r"\+[1-9][0-9]{0,14}|[A-Z]{2}"
     r"|premium|shared_cost|satellite|high_risk|international|national|mobile|unallocated|any"
@@ -25,6 +27,8 @@ _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EXISTS = {
     "account": "SELECT name FROM public.accounts WHERE name = %(subject)s",
+    # It belongs to no account: several belong to it.
+    "reseller": "SELECT '' FROM public.accounts WHERE reseller = %(subject)s LIMIT 1",
     "user": """
         SELECT a.name FROM public.accounts AS a
          WHERE a.name = split_part(%(subject)s, '/', 1)
@@ -46,7 +50,9 @@ _LISTED = """
                                     ORDER BY f.id)
                     FROM control.fraud_actions AS f WHERE f.incident_id = i.id), '') AS actions
       FROM public.fraud_incidents AS i
-     WHERE (%(account)s::text IS NULL OR i.account = %(account)s)
+     WHERE (%(account)s::text IS NULL OR i.account = %(account)s OR EXISTS (
+            SELECT FROM public.blocks AS b
+             WHERE b.incident_id = i.id AND b.scope = 'account' AND b.subject = %(account)s))
        AND (NOT %(open)s OR i.state = 'open' AND i.until > now())
      ORDER BY i.at DESC, i.id DESC LIMIT %(most)s"""
 _ONE = "SELECT to_jsonb(i) AS row FROM public.fraud_incidents AS i WHERE i.id = %s"

@@ -26,6 +26,7 @@ from controller.fraud.model import (
     FAILED_AUTH,
     INTERNAL,
     MESSAGE,
+    NOBODY,
     REGISTER,
     START,
     Event,
@@ -100,6 +101,10 @@ class Live:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def profile(self, account: str) -> Profile:
+        """What is known of an account; of one that is not known: nothing."""
+        return self.profiles.get(account, NOBODY)
+
     def events(self, row: Row) -> list[Event]:
         """What it says happened, in order; nothing if it makes no sense."""
         try:
@@ -129,7 +134,8 @@ class Live:
         account, user = self.whose.accounts.get(device, ""), self.whose.users.get(device, "")
         return Event(
             f"row/{row.id}", row.at, kind, account, "", user, self.whose.groups.get((account, user), ()), device,
-            source=str(row.detail.get("source", "")), agent=str(row.detail.get("agent", "")),
+            self.profile(account).reseller, source=str(row.detail.get("source", "")),
+            agent=str(row.detail.get("agent", "")),
         )  # fmt: skip
 
     def _message(self, row: Row) -> Iterator[Event]:
@@ -138,14 +144,15 @@ class Live:
         if status >= _OK and reason != _PHONE:
             return
         account, user = str(said.get("account", "")), str(said.get("caller", ""))
-        called, home = str(said.get("called", "")), self._home(account)
+        called, home = str(said.get("called", "")), self.profile(account).country
         if not said.get("to"):
             called = e164(called, home) or called
         country, cls = classify(called, home)
         yield Event(
             row.call, row.at, MESSAGE, account, row.call, user, self.whose.groups.get((account, user), ()),
-            str(said.get("device", "")), source=str(said.get("source", "")), agent=str(said.get("agent", "")),
-            called=called, country=country, cls=cls, cost=0.0 if cls == INTERNAL else MESSAGE_COST, status=status,
+            str(said.get("device", "")), self.profile(account).reseller, source=str(said.get("source", "")),
+            agent=str(said.get("agent", "")), called=called, country=country, cls=cls,
+            cost=0.0 if cls == INTERNAL else MESSAGE_COST, status=status,
         )  # fmt: skip
 
     # --- calls ------------------------------------------------------------------------------------------------
@@ -186,7 +193,7 @@ class Live:
         call.own, call.began = leg, row.at
         call.base = Event(
             row.call, row.at, START, account, row.call, user if device else "",
-            self.whose.groups.get((account, user), ()) if device else (), device,
+            self.whose.groups.get((account, user), ()) if device else (), device, self.profile(account).reseller,
             source=str(said.get("source", "")), agent=str(said.get("agent", "")), called=str(said.get("called", "")),
             emergency=bool(said.get("emergency")),
         )  # fmt: skip
@@ -212,7 +219,7 @@ class Live:
                 row.call, call,
                 base._replace(
                     at=row.at, account=account, device=device, user=user, called=number,
-                    groups=self.whose.groups.get((account, user), ()),
+                    groups=self.whose.groups.get((account, user), ()), reseller=self.profile(account).reseller,
                     emergency=call.base.emergency or bool(said.get("emergency")),
                 ),
             )  # fmt: skip
@@ -223,7 +230,7 @@ class Live:
     def _begun(self, name: str, call: _Call, event: Event) -> _Sent:
         name = f"{name}/{call.begun}" if call.begun else name
         call.begun += 1
-        country, cls = classify(event.called, self._home(event.account))
+        country, cls = classify(event.called, self.profile(event.account).country)
         return _Sent(
             event._replace(id=f"{name}/s", call=name, country=country, cls=cls, rate=self.rates.get(cls, 0.0))
         )
@@ -284,9 +291,6 @@ class Live:
         legs = {call.own, *itertools.chain(*(one.legs for one in call.sent.values()))}
         for leg in sorted(one for one in legs if one.startswith(node)):
             yield from self._leg_over(row._replace(call=name), leg, 0)
-
-    def _home(self, account: str) -> str:
-        return self.profiles[account].country if account in self.profiles else ""
 
     def _forget(self, now: float) -> None:
         while self._done and self._done[0][0] < now - _LATE_S:

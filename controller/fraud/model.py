@@ -230,6 +230,7 @@ class Profile(NamedTuple):
     country: str = ""
     zone: tzinfo = UTC
     since: float | None = None
+    reseller: str = ""
 
 
 NOBODY = Profile()

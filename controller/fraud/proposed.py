@@ -39,7 +39,7 @@ from controller.fraud.model import (
 _NUMBERS = ("window_s", "critical", "warning", "release_s", "at_least", "baseline", "new_account_days")
 _WHOLE = ("window_s", "release_s", "at_least", "new_account_days")
 _WORDS = ("destinations", "actions", "days")
-_OWNERS = ("account", "user", "group", "device")
+_OWNERS = Owner._fields
 _COLUMNS = (
     *_OWNERS,
     *_NUMBERS,
@@ -53,6 +53,7 @@ _COLUMNS = (
     "from_time",
     "to_time",
 )
+_ALONE = "reseller: it stands for all of its accounts: leave account out, or reseller"
 _DAY_MINUTES = 24 * 60
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _DESTINATION = re.compile(r"\+[1-9][0-9]{0,14}|[A-Z]{2}")
@@ -126,8 +127,10 @@ def _row(
             Allow(_owner(row), str(row.get("source") or ""), what, str(row.get("reason") or ""))
         )
     else:
-        _known(row, ("account", "user", "class", "allowed", "mode"), where, problems)
+        _known(row, ("account", "user", "reseller", "class", "allowed", "mode"), where, problems)
         cls, allowed, mode = row.get("class"), row.get("allowed"), str(row.get("mode", "enforce"))
+        if row.get("reseller") and row.get("account"):
+            problems.append(f"{where}: {_ALONE}")
         if cls not in CLASSES:
             problems.append(f"{where}: class: {cls!r} must be {' or '.join(CLASSES)}")
         if not isinstance(allowed, bool):
@@ -216,6 +219,8 @@ def wrong(made: Rule) -> list[str]:  # noqa: PLR0912
     owner = made.owner
     if (owner.user or owner.group or owner.device) and not owner.account:
         found.append("account: a user, group or device needs its account beside it")
+    if owner.reseller and owner.account:
+        found.append(_ALONE)
     if sum(map(bool, (owner.user, owner.group, owner.device))) > 1:
         found.append("name a user, a group or a device, not several")
     return found

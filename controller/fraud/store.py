@@ -1,8 +1,8 @@
 """Rows of fraud, what rules want to know of accounts, and records of calls as events.
 
-A record of a call that left by a trunk is a start, an answer and an end for each number it was sent to
-(`dp.route`): that of who called from inside or transferred it last, or of who sends it on, which has no device. Where a
-call came from and with which user agent no record says, and sign-ins and messages leave none: rules about these see nothing in a
+A record of a call that left by a trunk is a start, an answer and an end for each number it was sent to (`dp.route`):
+that of who called from inside or transferred it last, or of who sends it on, which has no device. Where a call came
+from and with which user agent no record says, and sign-ins and messages leave none: rules about these see nothing in a
 replay.
 """
 
@@ -23,7 +23,19 @@ from controller.errors import InputError
 from controller.fraud import defaults
 from controller.fraud.destinations import classify
 from controller.fraud.metrics import GAVE_UP
-from controller.fraud.model import ANSWER, END, START, Allow, Event, Owner, People, Permission, Profile, Rule
+from controller.fraud.model import (
+    ANSWER,
+    END,
+    NOBODY,
+    START,
+    Allow,
+    Event,
+    Owner,
+    People,
+    Permission,
+    Profile,
+    Rule,
+)
 from controller.fraud.proposed import overlay, overlay_permissions
 
 BATCH = 500
@@ -41,11 +53,11 @@ _ALLOWS = f"""
         r.reason, r.expires_at
       FROM public.fraud_allows AS r {_OWNERS} {_DEVICE} ORDER BY r.id"""
 _PERMISSIONS = f"""
-    SELECT a.name AS account, u.name AS "user", r.class AS cls, r.allowed, r.mode
+    SELECT r.reseller, a.name AS account, u.name AS "user", r.class AS cls, r.allowed, r.mode
       FROM public.fraud_permissions AS r {_OWNERS} ORDER BY r.id"""
 # An account that is older than the audit is no new one.
 _PROFILES = """
-    SELECT a.name, a.country, coalesce(a.time_zone, c.time_zone) AS zone,
+    SELECT a.name, a.country, coalesce(a.time_zone, c.time_zone) AS zone, a.reseller,
         (SELECT min(l.at) FROM control.audit AS l
           WHERE l.tbl = 'accounts' AND l.key = a.name AND l.verb = 'insert') AS since
       FROM public.accounts AS a JOIN public.countries AS c ON c.code = a.country"""
@@ -97,7 +109,9 @@ def setup(connection: Connection[Any]) -> Setup:
             for row in cursor.execute(_PERMISSIONS)
         ]
         profiles = {
-            row["name"]: Profile(row["country"], ZoneInfo(row["zone"]), _at(row["since"]))
+            row["name"]: Profile(
+                row["country"], ZoneInfo(row["zone"]), _at(row["since"]), row["reseller"] or ""
+            )
             for row in cursor.execute(_PROFILES)
         }
     return Setup(
@@ -192,17 +206,17 @@ def of_record(
     sent = _sent(steps, caller, whose)
     if not sent and not inbound and _DIALLED.fullmatch(called):
         sent = {called: (caller, whose.users.get(caller, ""))}
-    home = profiles[account].country if account in profiles else ""
+    profile = profiles.get(account, NOBODY)
     emergency = any(step == "dp.emergency" for step, _ in steps)
     started, ended = record["started_at"].timestamp(), _at(record["ended_at"])
     answered = _at(record["answered_at"])
     for place, (number, (device, user)) in enumerate(sent.items()):
         call = record["call_id"] if place == 0 else f"{record['call_id']}/{place}"
-        country, cls = classify(number, home)
+        country, cls = classify(number, profile.country)
         rate = rates.get(cls, 0.0)
         base = Event(
             f"{call}/s", started, START, account, call, user, whose.groups.get((account, user), ()), device,
-            called=number, country=country, cls=cls, rate=rate, emergency=emergency,
+            profile.reseller, called=number, country=country, cls=cls, rate=rate, emergency=emergency,
         )  # fmt: skip
         yield base
         if answered is not None:
@@ -218,7 +232,8 @@ def of_record(
 
 def _sent(steps: list[tuple[str, str]], device: str, whose: People) -> dict[str, tuple[str, str]]:
     """Number -> device and user whose call it was, each as the last step before said."""
-    user, sent = whose.users.get(device, ""), {}
+    user = whose.users.get(device, "")
+    sent: dict[str, tuple[str, str]] = {}
     for step, text in steps:
         if step == "dp.transfer" and (found := _TRANSFERRED.match(text)):
             device, user = found[1], whose.users.get(found[1], "")
@@ -241,7 +256,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
 
 
 def _owner(row: Mapping[str, Any]) -> Owner:
-    return Owner(*(row.get(name) or "" for name in ("account", "user", "group", "device")))
+    return Owner(**{name: row.get(name) or "" for name in Owner._fields})
 
 
 def _at(at: datetime | None) -> float | None:

@@ -192,6 +192,7 @@ SHAPES: dict[str, Shape] = {
             "recordings_keep_days": "keep days",
             "overload_announcement": "bool",
             "outside_messages": "bool",
+            "reseller": "slug_form",
         },
         ("name", "display_name", "cluster", "country"),
         "{name}",

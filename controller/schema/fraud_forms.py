@@ -74,18 +74,20 @@ REFERENCES = {
 }
 
 _OWNER = {"account": "slug_form", "user": "sip_user_form"}
+_RESELLER = {"reseller": "slug_form"}
 
 TABLES: dict[str, Spec] = {
     "fraud_rules": (
         {"name": "word_form"}
         | _OWNER
+        | _RESELLER
         | {"group": "slug_form", "device": "text", "metric": "fraud metric", "scope": "fraud scope"}
         | {"destinations": "destinations", "window_s": "fraud window", "days": "weekdays"}
         | {"from_time": "time", "to_time": "time", "at_least": "fraud at least"}
         | {"warning": "fraud threshold", "critical": "fraud threshold", "baseline": "fraud baseline"}
         | {"new_account_days": "fraud new account", "actions": "fraud actions", "release_s": "fraud release"}
         | {"mode": "fraud mode", "enabled": "bool", "comment": "label_form"},
-        ("name", "metric", "scope", "window_s"), "{name}/{account}/{user}/{group}/{device}", "*",
+        ("name", "metric", "scope", "window_s"), "{name}/{account}/{user}/{group}/{device}/{reseller}", "*",
     ),
     "fraud_allows": (
         _OWNER
@@ -93,7 +95,7 @@ TABLES: dict[str, Spec] = {
         ("what", "reason"), "{account}/{user}/{device}/{source}/{what}", "*",
     ),
     "fraud_permissions": (
-        _OWNER | {"class": "number class", "allowed": "bool", "mode": "fraud mode"},
-        ("class", "allowed"), "{account}/{user}/{class}", "*",
+        _OWNER | _RESELLER | {"class": "number class", "allowed": "bool", "mode": "fraud mode"},
+        ("class", "allowed"), "{account}/{user}/{reseller}/{class}", "*",
     ),
 }  # fmt: skip

@@ -119,7 +119,7 @@ KEYS = {
     "conference_pins": ("account_id", "conference_id", "moderator"),
     "parking_lots": ("account_id", "name"),
     "pages": ("account_id", "name"),
-    "fraud_rules": ("name", "account_id", "user_id", "group_id", "device_id"),
+    "fraud_rules": ("name", "reseller", "account_id", "user_id", "group_id", "device_id"),
     "fraud_allows": ("account_id", "user_id", "device_id", "source", "what"),
-    "fraud_permissions": ("account_id", "user_id", "class"),
+    "fraud_permissions": ("reseller", "account_id", "user_id", "class"),
 }

@@ -151,7 +151,10 @@ def test_all_or_nothing_and_once(working: psycopg.Connection[Any]) -> None:
         (verdict("outbound_off", scope="source", subject="203.0.113.9"), {"outbound_off": "failed"}),
         (verdict("outbound_off", subject="gone@acme.example"), {"outbound_off": "failed"}),
         (verdict("block_destination", destinations=("+49112",)), {"block_destination": "failed"}),
-        (verdict("unregister", scope="source", subject="203.0.113.9"), {"unregister": "failed"}),
+        (
+            verdict("rotate", scope="source", subject="203.0.113.9"),
+            {"unregister": "failed", "rotate": "failed"},
+        ),
     ],
 )
 def test_what_blocks_nothing(working: psycopg.Connection[Any], said: Verdict, wanted: dict[str, str]) -> None:

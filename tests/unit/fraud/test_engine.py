@@ -91,6 +91,36 @@ def test_a_reseller_is_more_than_everybody_and_less_than_an_account() -> None:
     assert of(reseller="r1") == [4]
 
 
+def test_a_reseller_is_counted_over_its_accounts_and_no_others() -> None:
+    owners = (("acme", "north"), ("beta", "north"), ("gamma", "south"), ("delta", ""))
+    events = [
+        start(f"c{n}", n, account=owners[n % 4][0], reseller=owners[n % 4][1], user="", device="")
+        for n in range(12)
+    ]
+    rules = [rule("calls", 5, scope="reseller", warning=3)]
+    found = run(rules, events)
+    assert [(one.scope, one.subject, one.level, one.value, one.account) for one in found] == [
+        ("reseller", "north", WARNING, 3, "acme"),
+        ("reseller", "north", CRITICAL, 5, "acme"),
+        ("reseller", "south", WARNING, 3, "gamma"),
+    ]
+    # A rule of one reseller alone, which stops calls of all of its accounts.
+    held = Engine([rule("calls", 5, scope="reseller", owner=Owner(reseller="north"))])
+    assert [one.subject for event in events for one in held.feed(event)] == ["north"]
+    stopped = [
+        held.blocks(start("x", 20, account=name, reseller=reseller)) is not None for name, reseller in owners
+    ]
+    assert stopped == [True, True, False, False]
+
+
+def test_a_class_may_be_called_by_the_accounts_of_one_reseller_alone() -> None:
+    rows = [Permission("premium", False), Permission("premium", True, Owner(reseller="north"))]
+    held = Engine([], permissions=[*rows, Permission("premium", False, Owner("beta"))])
+    asked = [("acme", "north"), ("acme", "south"), ("beta", "north")]
+    calls = [start("x", 0, PREMIUM, account=account, reseller=reseller) for account, reseller in asked]
+    assert [held.blocks(one, as_if=True) is None for one in calls] == [True, False, False]
+
+
 def test_a_family_is_off_for_whom_its_rule_is_not_enabled() -> None:
     rules = [rule("calls", 2), rule("calls", 2, owner=Owner("acme", user="alice"), enabled=False)]
     assert run(rules, [start(f"c{n}", n) for n in range(9)]) == []

@@ -249,5 +249,31 @@ def test_sign_ins() -> None:
     assert (one.device, one.account) == (DESK, "acme")
 
 
+def test_every_event_of_an_account_says_whose_customer_it_is() -> None:
+    profiles = {"acme": PROFILES["acme"]._replace(reseller="north")}
+    by = Live(WHOSE, profiles, RATES)
+    said = {"account": "acme", "caller": "alice", "device": DESK, **PHONE}
+    events = told(
+        own(0, "start"), out(0.1, "start", payer=DESK), out(4, "answered"), out(64, "end"), own(64, "end"),
+        row(65, "message", call="message:m1", status=202, called="0041227301111", to="", **said),
+        row(66, "registered", call=f"device:{DESK}", aor=DESK, **PHONE),
+        row(67, "refused_sign_in", call="source:203.0.113.9", aor=DESK, source="203.0.113.9", count=1),
+        by=by,
+    )  # fmt: skip
+    assert [one.kind for one in events] == [START, ANSWER, END, MESSAGE, REGISTER, FAILED_AUTH]
+    assert {one.reseller for one in events} == {"north"}
+    # Sent on by another account: its reseller's, or nobody's.
+    (sent,) = told(own(0, "start", call="b"), out(1, "start", call="b", account="other", payer="x@y"), by=by)
+    assert (sent.account, sent.reseller) == ("other", "")
+    # It moves while things go on.
+    profiles["acme"] = PROFILES["acme"]._replace(reseller="south")
+    (came,) = told(row(70, "registered", call=f"device:{DESK}", aor=DESK, **PHONE), by=by)
+    assert came.reseller == "south"
+    (stranger,) = told(
+        row(71, "refused_sign_in", call="source:x", aor="who@x", source="203.0.113.9", count=1), by=by
+    )
+    assert stranger.reseller == ""
+
+
 def test_nonsense_is_nothing() -> None:
     assert told(row(0, "refused_sign_in", call="source:x", count="many"), row(0, "message", status="?")) == []

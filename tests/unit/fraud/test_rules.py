@@ -24,10 +24,10 @@ def test_a_file_says_what_rows_say() -> None:
                  "destinations": "premium TN +88213", "days": ["sat", "sun"], "from_time": "20:00", "to_time": "24:00",
                  "actions": ["notify", "outbound_off"], "account": "acme", "user": "alice"},
                 {"name": "costly-calls", "account": "acme", "critical": 20, "mode": "enforce"},
-                {"name": "cost", "account": "acme", "enabled": False},
+                {"name": "cost", "reseller": "north", "enabled": False},
             ],
             "allows": [{"account": "acme", "what": "+22177", "reason": "branch"}, {"source": "198.51.100.1"}],
-            "permissions": [{"account": "acme", "class": "satellite", "allowed": True}],
+            "permissions": [{"reseller": "north", "class": "satellite", "allowed": True}],
             "rates": {"premium": 1.5},
         },
         RULES,
@@ -38,9 +38,9 @@ def test_a_file_says_what_rows_say() -> None:
     )  # fmt: skip
     assert (own.owner, own.mode, own.origin) == (Owner("acme", user="alice"), OBSERVE, "file")
     assert costly == replace(GENERAL["costly-calls"], owner=Owner("acme"), critical=20.0, origin="file")
-    assert (cost.enabled, cost.metric) == (False, "cost")
+    assert (cost.enabled, cost.metric, cost.owner) == (False, "cost", Owner(reseller="north"))
     assert found.allows[0].what == "+22177"
-    assert found.permissions == [Permission("satellite", True, Owner("acme"), "enforce", "file")]
+    assert found.permissions == [Permission("satellite", True, Owner(reseller="north"), "enforce", "file")]
     assert found.rates == {"premium": 1.5}
 
 
@@ -72,6 +72,7 @@ BASE = {"name": "x", "metric": "calls", "scope": "device", "window_s": 60, "crit
         ({"metric": "failed_names"}, "is counted by source"),
         ({"user": "alice"}, "needs its account beside it"),
         ({"account": "acme", "user": "alice", "device": DESK}, "not several"),
+        ({"account": "acme", "reseller": "north"}, "leave account out, or reseller"),
         ({"threshold": 5}, "threshold: no such column"),
     ],
 )
@@ -94,6 +95,11 @@ def test_every_problem_of_a_row_is_said(row: dict[str, object], words: str) -> N
         ({"allows": [{"account": "acme", "what": "030"}]}, "first digits"),
         ({"permissions": [{"class": "moon", "allowed": True}]}, "class: 'moon'"),
         ({"permissions": [{"class": "premium"}]}, "allowed: write true or false"),
+        (
+            {"permissions": [{"class": "premium", "allowed": True, "reseller": "r", "account": "a"}]},
+            "or reseller",
+        ),
+        ({"allows": [{"reseller": "north", "what": "+41", "reason": "x"}]}, "reseller: no such column"),
         ({"rates": {"moon": 1}}, "rates moon"),
         ({"rates": [1]}, "rates: expected"),
     ],
