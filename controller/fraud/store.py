@@ -1,8 +1,8 @@
 """Rows of fraud, what rules want to know of accounts, and records of calls as events.
 
 A record of a call that left by a trunk is a start, an answer and an end for each number it was sent to (`dp.route`):
-that of who called from inside or transferred it last, or of who sends it on, which has no device. Where a call came from
-and with which user agent no record says, and sign-ins and messages leave none: rules about these see nothing in a
+that of who called from inside or transferred it last, or of who sends it on, which has no device. Where a call came
+from and with which user agent no record says, and sign-ins and messages leave none: rules about these see nothing in a
 replay.
 """
 
