@@ -218,7 +218,8 @@ def of_record(
 
 def _sent(steps: list[tuple[str, str]], device: str, whose: People) -> dict[str, tuple[str, str]]:
     """Number -> device and user whose call it was, each as the last step before said."""
-    user, sent = whose.users.get(device, ""), {}
+    user = whose.users.get(device, "")
+    sent: dict[str, tuple[str, str]] = {}
     for step, text in steps:
         if step == "dp.transfer" and (found := _TRANSFERRED.match(text)):
             device, user = found[1], whose.users.get(found[1], "")

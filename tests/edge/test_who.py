@@ -77,10 +77,34 @@ def test_a_call_says_where_it_came_from_once(make: Make, lines: Lines, media: En
         ("start", "in", f"{net}.90", PHONE[0][1], None),
         ("answered", "in", None, None, None),
         ("end", "in", None, None, None),
-        ("start", "out", None, None, f"desk1@{DOMAIN}"),
-        ("answered", "out", None, None, None),
-        ("end", "out", None, None, None),
+        *((event, "out", None, None, f"desk1@{DOMAIN}") for event in ("start", "answered", "end")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "whose"),
+    [
+        ((("X-DP-Device", f"desk1@{DOMAIN}"),), {"payer": f"desk1@{DOMAIN}", "user": "desk"}),
+        ((("X-DP-User", "alice"),), {"user": "alice"}),
+        ((("X-DP-User", "200"),), {"user": "200"}),
+        ((("X-DP-User", 'a","event":"end'),), {}),
+        ((), {}),
+    ],
+    ids=["device", "user", "extension", "injected", "nobody"],
+)
+def test_a_leg_to_a_trunk_says_whose_call_it_is(
+    make: Make, lines: Lines, media: Endpoint, headers: tuple[tuple[str, str], ...], whose: dict[str, str]
+) -> None:
+    carrier = make("+4930123456", 31, "carrier.example")
+    out = media.invite(
+        "sip:+49301234567@trunk.dialplane.internal", sign=False,
+        headers=(("X-DP-Account", "acme"), ("X-DP-Trunk", "carrier-a"), *headers),
+    )  # fmt: skip
+    hang_up(media, answered(media, out, carrier, carrier.expect("INVITE")), carrier)
+    found = lines()
+    assert [one["event"] for one in found] == ["start", "answered", "end"]
+    for one in found:
+        assert {name: one[name] for name in ("payer", "user") if name in one} == whose
 
 
 @pytest.mark.parametrize(
