@@ -53,4 +53,55 @@ COMMENT ON COLUMN public.blocks.subject IS
 COMMENT ON COLUMN public.fraud_incidents.subject IS
     'Of whom: device@domain, account/user (or account/extension), account/group, account name, reseller or IP address.';
 
+-- What a subject's entry says are lists joined with /: edges read nothing behind a comma.
+CREATE OR REPLACE FUNCTION control.publish_blocks_of(scopes text[], subjects text[], whats text[], why text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    items jsonb;
+BEGIN
+    WITH touched AS (
+        SELECT DISTINCT t.scope, t.subject, t.what FROM unnest(scopes, subjects, whats) AS t (scope, subject, what)
+    ), held AS (
+        -- Of several blocks of the same the one that ends last.
+        SELECT DISTINCT ON (b.scope, b.subject, b.what) b.*
+        FROM touched JOIN public.blocks AS b USING (scope, subject, what)
+        WHERE b.most IS NULL
+        ORDER BY b.scope, b.subject, b.what, b.expires_at DESC NULLS FIRST, b.incident_id DESC NULLS FIRST
+    ), whom AS (
+        SELECT DISTINCT t.scope, t.subject FROM touched AS t
+    ), summary AS (
+        SELECT w.scope, w.subject, nullif(concat_ws(';',
+            'lengths=' || string_agg(DISTINCT to_char(length(b.what), 'FM00'), '/' ORDER BY to_char(length(b.what), 'FM00') DESC)
+                FILTER (WHERE b.what ^@ '+'),
+            'begins=' || string_agg(DISTINCT left(b.what, 3), '/') FILTER (WHERE b.what ^@ '+'),
+            'kinds=' || string_agg(DISTINCT b.what, '/') FILTER (WHERE b.what ~ '^[A-Za-z]' AND b.what <> 'outside'),
+            CASE WHEN bool_or(b.what = 'outside') THEN 'outside=1' END,
+            CASE WHEN bool_or(b.what = '*' AND b.most IS NULL) THEN 'all=1' END,
+            (array_agg(format('most=%s;until=%s', b.most, coalesce(ceil(extract(epoch FROM b.expires_at))::bigint, 4102444800))
+                       ORDER BY b.most) FILTER (WHERE b.most IS NOT NULL))[1]
+        ), '') AS value
+        FROM whom AS w LEFT JOIN public.blocks AS b USING (scope, subject)
+        GROUP BY w.scope, w.subject
+    ), item AS (
+        SELECT concat_ws(':', t.scope, t.subject, t.what) AS key, t.scope, t.subject,
+            h.reason || coalesce(';incident=' || h.incident_id, '')
+                || coalesce(';until=' || ceil(extract(epoch FROM h.expires_at))::bigint, '') AS value
+        FROM touched AS t LEFT JOIN held AS h USING (scope, subject, what)
+        UNION ALL
+        SELECT concat_ws(':', s.scope, s.subject), s.scope, s.subject, s.value FROM summary AS s
+    )
+    SELECT jsonb_agg(jsonb_build_object(
+        'kind', 'edge', 'scope', '*', 'tbl', 'block', 'key', i.key, 'value', i.value,
+        'account', CASE i.scope WHEN 'account' THEN i.subject WHEN 'user' THEN split_part(i.subject, '/', 1) END
+    )) INTO items FROM item AS i;
+    IF items IS NOT NULL THEN
+        PERFORM control.publish_operational(items, why);
+    END IF;
+END
+$$;
+
+SELECT control.publish_blocks_of(array_agg(b.scope), array_agg(b.subject), array_agg(b.what), 'blocks in another form')
+FROM public.blocks AS b;
+
 CALL control.explain_refusals();
