@@ -48,6 +48,8 @@ BEGIN
 END
 $$;
 
+GRANT SELECT (account_id, extension) ON public.extensions TO dialplane_fraud;
+
 COMMENT ON COLUMN public.blocks.subject IS
     'Account name, account/user (or account/extension, of what an extension forwards), device@domain, IP address; * for scope all.';
 COMMENT ON COLUMN public.fraud_incidents.subject IS
@@ -101,7 +103,11 @@ BEGIN
 END
 $$;
 
-SELECT control.publish_blocks_of(array_agg(b.scope), array_agg(b.subject), array_agg(b.what), 'blocks in another form')
-FROM public.blocks AS b;
+DO $$
+BEGIN
+    PERFORM control.publish_blocks_of(array_agg(b.scope), array_agg(b.subject), array_agg(b.what), 'blocks in another form')
+    FROM public.blocks AS b;
+END
+$$;
 
 CALL control.explain_refusals();
