@@ -78,9 +78,7 @@ def test_a_call_says_where_it_came_from_once(make: Make, lines: Lines, media: En
         ("start", "in", f"{net}.90", PHONE[0][1], None),
         ("answered", "in", None, None, None),
         ("end", "in", None, None, None),
-        ("start", "out", None, None, f"desk1@{DOMAIN}"),
-        ("answered", "out", None, None, f"desk1@{DOMAIN}"),
-        ("end", "out", None, None, f"desk1@{DOMAIN}"),
+        *((event, "out", None, None, f"desk1@{DOMAIN}") for event in ("start", "answered", "end")),
     ]
 
 
