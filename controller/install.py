@@ -172,6 +172,10 @@ def edge(
         store.parent.mkdir(parents=True, exist_ok=True)
         with sqlite3.connect(store) as connection:
             connection.executescript((configuration / script).read_text())
+            known = {column[1] for column in connection.execute("PRAGMA table_info(message)")}
+            for name in (one for one in ("source", "agent") if known and one not in known):
+                # A file of an edge that was installed before its messages said so.
+                connection.execute(f"ALTER TABLE message ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
         connection.close()
         store.chmod(0o660)  # Kamailio, of the same group, writes it
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from controller.calls.facts import parse
+from controller.messages.outbox import Outbox
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
 from tests.edge.message import challenge_of, credentials
-from tests.edge.messaging import TEXT, final, said
+from tests.edge.messaging import GREETING, TEXT, final, forget, said
 from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, dp, hang_up
 
@@ -199,6 +200,41 @@ def test_a_message_from_phone_to_phone(make: Make, lines: Lines, net: str) -> No
     final(phone, message)
     told = [one for one in lines() if one["event"] == "message"]
     assert [(one["status"], one["source"], one["agent"]) for one in told] == [(200, f"{net}.96", PHONE[0][1])]
+    lobby.register(expires=0)
+
+
+@pytest.mark.parametrize(
+    ("agent", "read"),
+    [
+        (PHONE[0][1].encode(), PHONE[0][1]),
+        (b"');DROP TABLE message;--", "');DROP TABLE message;--"),
+        (b"\"'\\ $ru %s %00 \x7f\xff", "\"'\\ $ru %s %00 ?\N{REPLACEMENT CHARACTER}"),
+        (b"\xc3\xa9" * 1024, "é" * 64),
+        (b"", ""),
+    ],
+    ids=["phone", "injected", "bytes", "long", "empty"],
+)
+@pytest.mark.parametrize("there", [True, False], ids=["refused", "away"])
+def test_a_message_that_is_kept(
+    make: Make, edge: Edge, lines: Lines, net: str, *, agent: bytes, read: str, there: bool
+) -> None:
+    """Whether it is known at once that nobody takes it, or by what the phone answers."""
+    forget(edge)
+    phone, lobby = make("desk1", 101), make("lobby", 102)
+    sent(phone, agent)
+    if there:
+        lobby.register()
+    before = len(lines())
+    message = said(phone, f"sip:lobby@{DOMAIN}", GREETING)
+    if there:
+        # A long one is tried by TCP before.
+        lobby.answer(lobby.expect("MESSAGE", 8), 480, "Not Now")
+    assert final(phone, message).status == 202
+    (row,) = Outbox(edge.messages).batch()
+    assert (row.source, row.agent, row.bad, row.body.decode()) == (f"{net}.101", read, "", GREETING)
+    # It is told of from its row.
+    assert [one for one in lines()[before:] if one["event"] == "message"] == []
+    forget(edge)
     lobby.register(expires=0)
 
 
