@@ -35,7 +35,5 @@ COMMENT ON COLUMN public.settings.name IS
     'fraud_incidents_keep_days (400): rows of these logs are removed after so many days.';
 
 GRANT EXECUTE ON FUNCTION control.forget_incidents TO dialplane_fraud, dialplane_controller, dialplane_admin;
--- A block of a user may name an extension (control.check_block), for who follows what is going on as well.
-GRANT SELECT (account_id, extension) ON public.extensions TO dialplane_fraud;
 
 CALL control.explain_refusals();
