@@ -1,7 +1,7 @@
 #!/bin/bash
 # What every container of the stack starts through.
 #
-#   entrypoint.sh COMMAND...        run a command as the user `dialplane`
+#   entrypoint.sh COMMAND...        run a command as the user `dialplane`; CERTIFICATE: name of the one it shows, if any
 #   . entrypoint.sh; node SERVER COMMAND INSTALL   a server and its agent, side by side, each as its own user
 #
 # Database passwords come as secrets (/run/secrets/<role>) and are handed on as a libpq password file.
@@ -28,6 +28,17 @@ shared() { # GROUP DIRECTORY...
   local group=$1
   shift
   install -d -o dialplane -g "$group" -m 2770 "$@"
+}
+
+# What clients by TLS are shown, /etc/dialplane/tls/NAME.crt and .key: what is mounted there stays, else there is a certificate
+# of the container's own making.
+certificate() { # GROUP NAME
+  local tls=/etc/dialplane/tls
+  [ ! -e "$tls/$2.crt" ] || return 0
+  install -d -o root -g "$1" -m 750 /etc/dialplane "$tls"
+  (umask 027 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 3650 \
+    -subj "/CN=$HOSTNAME" -keyout "$tls/$2.key" -out "$tls/$2.crt" 2>/dev/null)
+  chgrp "$1" "$tls/$2".* && chmod 640 "$tls/$2.key"
 }
 
 node() { # SERVER COMMAND INSTALL-ARGUMENTS...
@@ -106,5 +117,6 @@ END
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   passwords dialplane
+  [ -z "${CERTIFICATE:-}" ] || certificate dialplane "$CERTIFICATE"
   exec setpriv --reuid=dialplane --regid=dialplane --init-groups --inh-caps=-all --bounding-set=-all "$@"
 fi

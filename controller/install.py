@@ -22,7 +22,7 @@ import yaml
 from controller.compiler.media_local import Local, local_files
 from controller.entries import server_id
 from controller.errors import InputError
-from controller.fraud.ranges import ranges
+from controller.fraud.ranges import lengths_of, ranges
 from controller.schema.database import VARIABLE, without_password
 from controller.share import fixed_files, templates_dir
 
@@ -50,9 +50,14 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
 
 
 def _classes() -> str:
-    """What prefixes cost, as the edge reads it at its start (kamailio/limits.cfg, CLASS)."""
-    lines = [f'    $sht(class=>{prefix}) = "{value}";' for prefix, value in sorted(ranges().items())]
-    head = "# Written at installation from the package phonenumbers: prefix, its class and countries.\n"
+    """What prefixes cost, as the edge reads it at its start (kamailio/blocks.cfg, CLASS)."""
+    found = ranges()
+    lengths = {f"lengths:{begin}": ",".join(map(str, sizes)) for begin, sizes in lengths_of(found).items()}
+    lines = [f'    $sht(class=>{key}) = "{value}";' for key, value in sorted((found | lengths).items())]
+    head = (
+        "# Written at installation from the package phonenumbers: prefix, its class and countries;\n"
+        "# and how long those are that begin with two digits.\n"
+    )
     return head + "route[CLASSES] {\n" + "\n".join(lines) + "\n}\n"
 
 
@@ -167,6 +172,10 @@ def edge(
         store.parent.mkdir(parents=True, exist_ok=True)
         with sqlite3.connect(store) as connection:
             connection.executescript((configuration / script).read_text())
+            known = {column[1] for column in connection.execute("PRAGMA table_info(message)")}
+            for name in (one for one in ("source", "agent") if known and one not in known):
+                # A file of an edge that was installed before its messages said so.
+                connection.execute(f"ALTER TABLE message ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
         connection.close()
         store.chmod(0o660)  # Kamailio, of the same group, writes it
 

@@ -75,7 +75,7 @@ def _edge(said: dict[str, Any]) -> tuple[str, float, str]:
     # What strangers chose stands in lines as in a URL.
     for name in ("agent", "aor") if event == REFUSED_SIGN_IN else ("agent",):
         if isinstance(said.get(name), str):
-            said[name] = _readable(said[name])
+            said[name] = readable(said[name])
     if event == REFUSED_SIGN_IN:
         call = SOURCE + str(said["source"])
         if not isinstance(said["aor"], str) or not isinstance(said["count"], int) or said["count"] < 1:
@@ -95,8 +95,8 @@ def _edge(said: dict[str, Any]) -> tuple[str, float, str]:
     return event, at_s, call
 
 
-def _readable(text: str) -> str:
-    """What was written as in a URL, fit for a row and a terminal."""
+def readable(text: str) -> str:
+    """What an edge wrote as in a URL, fit for a row and a terminal."""
     return "".join(char if char.isprintable() else "?" for char in unquote_plus(text, errors="replace"))
 
 

@@ -275,8 +275,9 @@ def held(connection: Connection[Any], setup: store.Setup) -> list[Verdict]:
 
 
 def forget(connection: Connection[Any], most: int = 5_000) -> None:
-    """Remove verdicts that were kept long enough."""
+    """Remove verdicts, and incidents that are over, that were kept long enough; so many of each."""
     connection.execute("SELECT control.forget_verdicts(%s)", (most,))
+    connection.execute("SELECT control.forget_incidents(%s)", (most,))
 
 
 # --- what changes rarely ----------------------------------------------------------------------------------------

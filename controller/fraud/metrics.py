@@ -77,8 +77,8 @@ METRICS = {
     "prefix_calls": Metric((ANSWER,), "answered calls to one block of numbers"),
     "prefix_messages": Metric((MESSAGE,), "messages to one block of numbers"),
     "unanswered_codes": Metric((MESSAGE, ANSWER), "codes nobody used"),
-    "new_sources": Metric((REGISTER, START), "addresses never seen before", destinations=False),
-    "new_agents": Metric((REGISTER, START), "user agents never seen before", destinations=False),
+    "new_sources": Metric((REGISTER, START, MESSAGE), "addresses never seen before", destinations=False),
+    "new_agents": Metric((REGISTER, START, MESSAGE), "user agents never seen before", destinations=False),
     "impossible_travel": Metric((REGISTER, START), "impossible changes of place", destinations=False),
 }  # fmt: skip
 

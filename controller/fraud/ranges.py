@@ -8,6 +8,7 @@ of it has the right length or not.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import phonenumbers
 from phonenumbers import PhoneMetadata
@@ -55,6 +56,16 @@ def ranges() -> dict[str, str]:
     found |= special
     found |= dict.fromkeys(NETWORKS, "high_risk/") | dict.fromkeys(SATELLITE, "satellite/")
     return found
+
+
+def lengths_of(found: Iterable[str]) -> dict[str, list[int]]:
+    """`+` and two digits -> lengths, the longest first, of those prefixes that may fit a number that begins so."""
+    return {
+        begin: sorted(
+            {len(one) for one in found if one.startswith(begin) or begin.startswith(one)}, reverse=True
+        )
+        for begin in (f"+{two}" for two in range(10, 100))
+    }
 
 
 def begins(countries: frozenset[str], mobile: bool) -> list[str]:

@@ -10,25 +10,25 @@ import base64
 import binascii
 import datetime as dt
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from controller.calls.facts import readable
 from controller.errors import NodeRefused
 
 # Rows shipped in one transaction.
 BATCH = 200
 _EXPIRES_S = 7 * 86_400
 _DEFAULT_TYPE = "text/plain"
-_READ = """
-    SELECT id, ms, account, device, user, called, target, why, expires, type, body
-      FROM message ORDER BY rowid LIMIT ?"""
+# By name: a file of an edge that is not yet installed again has fewer columns.
+_READ = "SELECT * FROM message ORDER BY rowid LIMIT ?"
 
 
 class Accepted(NamedTuple):
-    """A row of the file. `bad`: what cannot be read in it, or empty."""
+    """A row of the file. `source`, `agent`: of the phone that wrote it; `bad`: what cannot be read in it, or empty."""
 
     id: UUID
     at: dt.datetime
@@ -41,6 +41,8 @@ class Accepted(NamedTuple):
     expires_at: dt.datetime
     content_type: str
     body: bytes
+    source: str = ""
+    agent: str = ""
     bad: str = ""
 
 
@@ -63,7 +65,9 @@ class Outbox:
     def batch(self) -> list[Accepted]:
         """The oldest rows, at most BATCH. NodeRefused: the file cannot be read."""
         with self._open() as file:
-            return [_accepted(row) for row in file.execute(_READ, (BATCH,))]
+            rows = file.execute(_READ, (BATCH,))
+            names = [column[0] for column in rows.description]
+            return [_accepted(dict(zip(names, row, strict=True))) for row in rows]
 
     def shipped(self, ids: Sequence[UUID]) -> None:
         """PostgreSQL has these. NodeRefused: they stay, and are shipped again, which changes nothing."""
@@ -106,27 +110,29 @@ class Outbox:
             ) from None
 
 
-def _accepted(row: Sequence[Any]) -> Accepted:
-    at = dt.datetime.fromtimestamp(int(row[1]) / 1000, dt.UTC)
-    longest_s, bad = int(row[8]), ""
+def _accepted(row: Mapping[str, Any]) -> Accepted:
+    at = dt.datetime.fromtimestamp(int(row["ms"]) / 1000, dt.UTC)
+    longest_s, bad = int(row["expires"]), ""
     try:
-        content_type = base64.b64decode(str(row[9]), validate=True).decode()
-        text = base64.b64decode(str(row[10]), validate=True)
+        content_type = base64.b64decode(str(row["type"]), validate=True).decode()
+        text = base64.b64decode(str(row["body"]), validate=True)
         if not content_type.isprintable():
             content_type, bad = _DEFAULT_TYPE, "cannot be read: Content-Type has a control character"
     except (binascii.Error, ValueError) as error:
         content_type, text, bad = _DEFAULT_TYPE, b"", f"cannot be read: {error}"
     return Accepted(
-        id=UUID(row[0]),
+        id=UUID(row["id"]),
         at=at,
-        account=str(row[2]),
-        sender=str(row[3]),
-        user=str(row[4]),
-        called=str(row[5]),
-        target=str(row[6]),
-        why=str(row[7]),
+        account=str(row["account"]),
+        sender=str(row["device"]),
+        user=str(row["user"]),
+        called=str(row["called"]),
+        target=str(row["target"]),
+        why=str(row["why"]),
         expires_at=at + dt.timedelta(seconds=min(longest_s, _EXPIRES_S) if longest_s >= 0 else _EXPIRES_S),
         content_type=content_type or _DEFAULT_TYPE,
         body=text,
+        source=str(row.get("source", "")),
+        agent=readable(str(row.get("agent", ""))),
         bad=bad,
     )

@@ -178,7 +178,7 @@ def _fact(edge: str, one: Accepted) -> Fact:
     """An accepted message as the line that an edge writes of one that it relayed."""
     said = {
         "account": one.account, "caller": one.user, "device": one.sender, "called": one.called, "to": one.target,
-        "status": 202, "reason": one.why, "size": len(one.body),
+        "status": 202, "reason": one.why, "size": len(one.body), "source": one.source, "agent": one.agent,
     }  # fmt: skip
     return Fact(f"{MESSAGE}{one.id}", edge, one.at, "message", f"{MESSAGE}{one.id}", 0, said)
 

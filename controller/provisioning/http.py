@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import ssl
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +46,14 @@ def token_of(header: str) -> str:
     elif scheme.lower() != "bearer":
         return ""
     return word if _TOKEN.fullmatch(word) else ""
+
+
+class _Door(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A stranger who goes away, or speaks no TLS, is no line of ours; what we did not expect is."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            log.error("provisioning: a defect of dialplane", exc_info=error)
 
 
 def server(
@@ -88,7 +97,7 @@ def server(
         def log_message(self, format: str, *_: Any) -> None:
             """What strangers ask for is no line of ours, and what phones show is nobody's."""
 
-    door = ThreadingHTTPServer(address, Handler)
+    door = _Door(address, Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)

@@ -109,8 +109,10 @@ def entries(found: Sequence[_Block], until: int) -> Iterator[tuple[str, str, str
 def announced(whats: Sequence[str]) -> str:
     """The entry of a subject: what there can be."""
     lengths = sorted({len(what) for what in whats if what.startswith("+")}, reverse=True)
-    pairs = [f"lengths={','.join(f'{one:02}' for one in lengths)}"] if lengths else []
-    if any(not what.startswith("+") and what not in ("outside", "*") for what in whats):
-        pairs.append("class=1")
+    pairs = [f"lengths={'/'.join(f'{one:02}' for one in lengths)}"] if lengths else []
+    if begins := sorted({what[:3] for what in whats if what.startswith("+")}):
+        pairs.append(f"begins={'/'.join(begins)}")
+    if kinds := sorted(what for what in whats if what[0] not in "+*" and what != "outside"):
+        pairs.append(f"kinds={'/'.join(kinds)}")
     pairs += [f"{name}=1" for what, name in (("outside", "outside"), ("*", "all")) if what in whats]
     return ";".join(pairs)

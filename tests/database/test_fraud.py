@@ -109,7 +109,7 @@ def test_a_call_that_was_given_up_is_known_as_such(rows: psycopg.Connection[Any]
          [("a/s", START, *DESK, f"{TUNIS}56", "high_risk")]),
         ({"caller": "lobby@acme.example", "called": "101",
           "steps": (("dp.forward", f"{TUNIS}56 of alice"), ("dp.route", f"{TUNIS}56 by carrier-a*10"))},
-         [("a/s", START, "", "lobby@acme.example", f"{TUNIS}56", "high_risk")]),
+         [("a/s", START, "lobby", "lobby@acme.example", f"{TUNIS}56", "high_risk")]),
         ({"direction": "inbound", "caller": "+49301111111", "called": "+4930555010", "steps": ()}, []),
         ({"direction": "internal", "called": "102", "steps": ()}, [("a/s", START, *DESK, "102", "internal")]),
         ({"steps": (("edge.refused", "blocked: 403"),)}, []),

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,7 @@ def test_served_over_tls_by_the_command_itself(url: str, tmp_path: Path) -> None
     process = subprocess.Popen(
         [sys.executable, "-c", "from controller.cli import main; main()", "--database", url, "provision", "serve",
          "--listen", f"127.0.0.1:{port}", "--certificate", str(pem)],
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     request = urllib.request.Request(
         f"https://127.0.0.1:{port}/{DESK}", headers={"Authorization": f"Bearer {token}"}
@@ -270,6 +270,14 @@ def test_served_over_tls_by_the_command_itself(url: str, tmp_path: Path) -> None
                 time.sleep(0.1)
         with answer:
             assert json.load(answer)["password"] == secret.password(token, DESK, 1)
+        # Nor does one who speaks no TLS, and nobody reads what he did.
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with suppress(ConnectionError):
+                while stranger.recv(1000):
+                    pass
     finally:
         process.kill()
-        process.wait()
+        _, told = process.communicate()
+    assert "Traceback" not in told
+    assert "generation 1" in told

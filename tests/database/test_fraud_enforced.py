@@ -92,7 +92,7 @@ def resume(url: str) -> int:
 
 WORDS = [
     (verdict("block_destination", destinations=("premium", "TN", "+88213")), {
-        f"device:{DESK}": "lengths=06;class=1", f"device:{DESK}:+88213": "fraud;incident=1",
+        f"device:{DESK}": "lengths=06;begins=+88;kinds=TN/premium", f"device:{DESK}:+88213": "fraud;incident=1",
         f"device:{DESK}:TN": "fraud;incident=1", f"device:{DESK}:premium": "fraud;incident=1"}),
     (verdict("outbound_off", scope="user", subject="acme/alice"), {
         "user:acme/alice": "outside=1", "user:acme/alice:outside": "fraud;incident=1"}),
@@ -103,7 +103,7 @@ WORDS = [
     (verdict("block_source", scope="source", subject="203.0.113.9"), {
         "source:203.0.113.9": "all=1", "source:203.0.113.9:*": "fraud;incident=1"}),
     (verdict("block_destination", destinations=("unallocated",), evidence=("+49123", "x")), {
-        f"device:{DESK}": "class=1", f"device:{DESK}:unallocated": "fraud;incident=1"}),
+        f"device:{DESK}": "kinds=unallocated", f"device:{DESK}:unallocated": "fraud;incident=1"}),
 ]  # fmt: skip
 
 

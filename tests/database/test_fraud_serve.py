@@ -490,3 +490,44 @@ def test_verdicts_are_forgotten_when_their_time_is_over(rows: psycopg.Connection
     assert rows.execute("SELECT control.forget_verdicts(100)").fetchone() == (2,)
     rows.execute("INSERT INTO settings (name, value) VALUES ('fraud_verdicts_keep_days', 'forever')")
     assert rows.execute("SELECT control.forget_verdicts(100)").fetchone() == (0,)
+
+
+def test_incidents_are_forgotten_when_they_are_over_for_long(
+    rows: psycopg.Connection[Any], company: str, login: str
+) -> None:
+    for age, state in ((2, "released"), (399, "closed"), (401, "released"), (500, "closed"), (9000, "open")):
+        rows.execute(
+            """WITH i AS (
+                   INSERT INTO fraud_incidents (rule, level, scope, subject, account, mode, value, threshold, at, until,
+                                                state, ended_at, ended_by)
+                   VALUES ('x', 'critical', 'account', 'acme', 'acme', 'enforce', 1, 1,
+                           now() - make_interval(days => %(age)s + 1), now() - interval '600 days', %(state)s,
+                           CASE WHEN %(state)s <> 'open' THEN now() - make_interval(days => %(age)s) END,
+                           CASE WHEN %(state)s <> 'open' THEN 'time' END) RETURNING id)
+               INSERT INTO control.fraud_actions (incident_id, action, state) SELECT id, 'notify', 'done' FROM i""",
+            {"age": age, "state": state},
+        )
+    rows.execute(
+        """INSERT INTO blocks (scope, subject, what, reason, incident_id)
+           SELECT 'account', 'acme', '+88213', 'fraud', id FROM fraud_incidents WHERE state = 'open'"""
+    )
+    rows.execute("INSERT INTO settings (name, value) VALUES ('fraud_incidents_keep_days', 'forever')")
+    ages = "SELECT coalesce(now()::date - ended_at::date, 0) FROM fraud_incidents ORDER BY 1"
+
+    def left() -> list[int]:
+        return [age for (age,) in rows.execute(ages)]
+
+    # By the role of who follows, and a batch at a time.
+    with psycopg.connect(make_conninfo(company, user=login), autocommit=True) as engine:
+        feed.forget(engine)
+        assert left() == [0, 2, 399, 401, 500]
+        rows.execute("DELETE FROM settings WHERE name = 'fraud_incidents_keep_days'")
+        feed.forget(engine, most=1)
+        assert left() == [0, 2, 399, 401]
+        feed.forget(engine)
+        assert left() == [0, 2, 399]
+        rows.execute("INSERT INTO settings (name, value) VALUES ('fraud_incidents_keep_days', '1')")
+        feed.forget(engine)
+    assert rows.execute("SELECT state FROM fraud_incidents").fetchall() == [("open",)]
+    assert rows.execute("SELECT count(*) FROM control.fraud_actions").fetchone() == (1,)
+    assert rows.execute("SELECT count(*) FROM blocks WHERE incident_id IS NOT NULL").fetchone() == (1,)

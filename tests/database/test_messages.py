@@ -113,6 +113,24 @@ def test_from_the_edge_to_the_phone_by_the_roles_that_do_so(
     assert asyncio.run(read()) is None
 
 
+def test_what_is_kept_is_one_event_with_who_wrote_it(
+    working: psycopg.Connection[Any], url: str, members: dict[str, str]
+) -> None:
+    row = accepted("004122 7301111", source="198.51.100.9", agent="phone/1")
+    ship(members["agent"], row)
+    ship(members["agent"], row)
+    store.route_waiting(working, route)
+    for claimed in store.claim(working, 10):
+        store.done(working, claimed, TAKEN, "edge1")
+    with psycopg.connect(url) as owner:
+        found = owner.execute(
+            "SELECT call_id, event, detail ->> 'source', detail ->> 'agent' FROM control.call_events"
+            " WHERE call_id = %s",
+            (f"message:{row.id}",),
+        ).fetchall()
+    assert found == [(f"message:{row.id}", "message", "198.51.100.9", "phone/1")]
+
+
 def test_an_outcome_counts_only_with_the_lease(
     working: psycopg.Connection[Any], members: dict[str, str]
 ) -> None:

@@ -32,8 +32,8 @@ from tests.edge.phone import Endpoint, Leg
 from tests.edge.test_fraud_enforced import Agent, following, live, wait
 
 ACCOUNTS = (
-    "probe", "slow", "forward", "forward2", "forward3", "bait", "scan", "crack", "sms", "share", "centre", "bridge", "holiday",
-    "letters", "nat", "watch", "lifted", "ends", "other",
+    "probe", "slow", "forward", "forward2", "forward3", "bait", "scan", "crack", "sms", "share", "centre", "bridge",
+    "holiday", "letters", "nat", "watch", "lifted", "ends", "other",
 )  # fmt: skip
 PASSWORD = "secret-of-theirs"
 PHONES = {"centre": 12, "nat": 41}

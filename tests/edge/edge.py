@@ -191,9 +191,9 @@ class Edge:
     def block(self, key: str, value: str = "fraud") -> None:
         """A block, `scope:subject:what`, as the database publishes it: its own entry, and that of its subject."""
         subject, what = key.rsplit(":", 1)
-        kind = "class=1"
+        kind = f"kinds={what}"
         if what.startswith("+") or what.isdigit():
-            kind = f"lengths={len(what):02}"
+            kind = f"lengths={len(what):02};begins={what[:3]}"
         elif what in ("*", "outside"):
             kind = "all=1" if what == "*" else "outside=1"
         self.put("block", key, value)

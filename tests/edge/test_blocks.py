@@ -120,7 +120,9 @@ def test_emergency_calls_pass_all_of_them(make: Make, edge: Edge, net: str, medi
     phone = make("desk1", 64)
     for key in (*(f"{scope}:outside" for scope in SCOPES[:3]), f"source:{net}.64:*"):
         edge.block(key, f"fraud;incident=1;until={SOON}")
-    edge.put("block", "account:acme", "outside=1;all=1;class=1;lengths=03;most=1;until=4102444800")
+    edge.put(
+        "block", "account:acme", "outside=1;all=1;kinds=premium;lengths=03;begins=+49;most=1;until=4102444800"
+    )
     edge.put("block", "account:acme:*", "fraud;incident=2")
     assert phone.final(phone.invite(f"sip:101@{DOMAIN}")).status == 403
     calls = [phone.invite(f"sip:112@{DOMAIN}") for _ in range(2)]

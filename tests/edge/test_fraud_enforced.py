@@ -261,6 +261,32 @@ def test_blocks_outlive_everything_and_end_in_time(
     assert goes_out(media, make, "+88213555") == 486
 
 
+def test_of_several_blocks_of_one_subject_each_holds(
+    url: str, edge: Edge, agent: Agent, make: Make, media: Endpoint
+) -> None:
+    """Prefixes of several lengths, a class and a country, as rows have them."""
+    refused = ("+88213555", "+2455551234", "+1234567890", "+49900123456", "+21620123456")
+    passes = ("+88216555", "+4420712345", "+493012345")
+    assert {goes_out(media, make, number) for number in refused + passes} == {486}
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO blocks (scope, subject, what, reason) SELECT 'account', 'acme', what, 'test'"
+            " FROM unnest(ARRAY['+88213', '+245', '+1', 'premium', 'TN']) AS what"
+        )
+        wait(lambda: live(url), 5)
+        assert held(edge, "account:acme") == "lengths=06/04/02;begins=+1/+24/+88;kinds=TN/premium"
+        assert {number: goes_out(media, make, number) for number in refused} == dict.fromkeys(refused, 603)
+        assert {number: goes_out(media, make, number) for number in passes} == dict.fromkeys(passes, 486)
+        connection.execute(
+            "INSERT INTO blocks (scope, subject, what, reason) VALUES ('account', 'acme', '*', 'test')"
+        )
+        wait(lambda: live(url), 5)
+        assert {goes_out(media, make, number) for number in passes} == {603}
+        connection.execute("DELETE FROM blocks WHERE reason = 'test'")
+        wait(lambda: live(url), 5)
+    assert held(edge, "account:acme") is None
+
+
 def test_phones_behind_connections_are_asked_too(url: str, edge: Edge, agent: Agent, make: Make) -> None:
     phone = make("desk1", 72, transport="tcp")
     phone.register()
@@ -287,7 +313,7 @@ def test_a_hundred_thousand_blocks_cost_nothing_visible(edge: Edge, make: Make) 
     # Each is of a subject of its own, which has an entry as well.
     for page in range(0, BLOCKS, 1000):
         names = [f"account:a{one}" for one in range(page, page + 1000)]
-        rpc.calls(("htable.sets", ("block", name, "lengths=06")) for name in names)
+        rpc.calls(("htable.sets", ("block", name, "lengths=06;begins=+88")) for name in names)
         rpc.calls(("htable.sets", ("block", f"{name}:+88213", "fraud;incident=1")) for name in names)
     rpc.close()
     after = took_ms(phone, 60)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
-from tests.edge.messaging import agent, forget, said
+from tests.edge.messaging import TEXT, agent, forget, said
 from tests.edge.phone import Endpoint
 from tests.edge.steps import dp
 from tests.edge.test_who import PHONE, guess
@@ -140,7 +140,7 @@ async def test_an_address_that_tries_names_is_known(
 
 
 async def test_a_message_that_the_edge_keeps_is_a_row_too(
-    url: str, edge: Edge, make: Make, tmp_path: Path
+    url: str, edge: Edge, make: Make, net: str, tmp_path: Path
 ) -> None:
     phone = make("desk1", 113)
     edge.put("lead", "acme/600", "group=sales")
@@ -148,7 +148,7 @@ async def test_a_message_that_the_edge_keeps_is_a_row_too(
         slow_agent(url, edge, tmp_path),
         await psycopg.AsyncConnection.connect(url, autocommit=True) as looks,
     ):
-        message = await asyncio.to_thread(said, phone, f"sip:600@{DOMAIN}")
+        message = await asyncio.to_thread(said, phone, f"sip:600@{DOMAIN}", headers=(*TEXT, *PHONE))
         await asyncio.to_thread(
             phone.expect, lambda one: one.status == 202 and one["Call-ID"] == message["Call-ID"]
         )
@@ -159,4 +159,5 @@ async def test_a_message_that_the_edge_keeps_is_a_row_too(
                     break
                 await asyncio.sleep(0.02)
     assert (found[0]["device"], found[0]["called"], found[0]["status"]) == (f"desk1@{DOMAIN}", "600", 202)
+    assert (found[0]["source"], found[0]["agent"]) == (f"{net}.113", PHONE[0][1])
     edge.drop("lead", "acme/600")

@@ -117,6 +117,7 @@ def test_accepted_before_202(make: Make, edge: Edge, called: str, target: str, w
     assert row | {"ms": 0} == {
         "id": answer["X-DP-Message"], "ms": 0, "account": "acme", "device": f"desk1@{DOMAIN}", "user": "desk",
         "called": called, "target": target, "why": why, "expires": 600, "type": TEXT[0][1], "body": GREETING,
+        "source": f"{edge.address.rpartition('.')[0]}.73", "agent": "",
     }  # fmt: skip
     assert before - 1 < row["ms"] / 1000 < time.time() + 1
 
@@ -210,8 +211,9 @@ def test_long_text_goes_by_tcp_where_the_phone_listens(
 def test_longest_text(make: Make, edge: Edge) -> None:
     desk = make("desk1", 79, transport="tcp")
     long = "ä" * 7500
-    assert final(desk, said(desk, f"sip:600@{DOMAIN}", long)).status == 202
-    assert kept(edge)[0]["body"] == long
+    headers = (*TEXT, ("User-Agent", "'" * 200))
+    assert final(desk, said(desk, f"sip:600@{DOMAIN}", long, headers)).status == 202
+    assert (kept(edge)[0]["body"], kept(edge)[0]["agent"]) == (long, "%27" * 128)
 
 
 def delivered(

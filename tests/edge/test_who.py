@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from controller.calls.facts import parse
+from controller.messages.outbox import Outbox
 from tests.edge.conftest import DOMAIN, Make
 from tests.edge.edge import Edge
 from tests.edge.message import challenge_of, credentials
-from tests.edge.messaging import TEXT, final, said
+from tests.edge.messaging import GREETING, TEXT, final, forget, said
 from tests.edge.phone import Endpoint
 from tests.edge.steps import answered, dp, hang_up
 
@@ -77,10 +78,34 @@ def test_a_call_says_where_it_came_from_once(make: Make, lines: Lines, media: En
         ("start", "in", f"{net}.90", PHONE[0][1], None),
         ("answered", "in", None, None, None),
         ("end", "in", None, None, None),
-        ("start", "out", None, None, f"desk1@{DOMAIN}"),
-        ("answered", "out", None, None, None),
-        ("end", "out", None, None, None),
+        *((event, "out", None, None, f"desk1@{DOMAIN}") for event in ("start", "answered", "end")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "whose"),
+    [
+        ((("X-DP-Device", f"desk1@{DOMAIN}"),), {"payer": f"desk1@{DOMAIN}", "user": "desk"}),
+        ((("X-DP-User", "alice"),), {"user": "alice"}),
+        ((("X-DP-User", "200"),), {"user": "200"}),
+        ((("X-DP-User", 'a","event":"end'),), {}),
+        ((), {}),
+    ],
+    ids=["device", "user", "extension", "injected", "nobody"],
+)
+def test_a_leg_to_a_trunk_says_whose_call_it_is(
+    make: Make, lines: Lines, media: Endpoint, headers: tuple[tuple[str, str], ...], whose: dict[str, str]
+) -> None:
+    carrier = make("+4930123456", 31, "carrier.example")
+    out = media.invite(
+        "sip:+49301234567@trunk.dialplane.internal", sign=False,
+        headers=(("X-DP-Account", "acme"), ("X-DP-Trunk", "carrier-a"), *headers),
+    )  # fmt: skip
+    hang_up(media, answered(media, out, carrier, carrier.expect("INVITE")), carrier)
+    found = lines()
+    assert [one["event"] for one in found] == ["start", "answered", "end"]
+    for one in found:
+        assert {name: one[name] for name in ("payer", "user") if name in one} == whose
 
 
 @pytest.mark.parametrize(
@@ -175,6 +200,41 @@ def test_a_message_from_phone_to_phone(make: Make, lines: Lines, net: str) -> No
     final(phone, message)
     told = [one for one in lines() if one["event"] == "message"]
     assert [(one["status"], one["source"], one["agent"]) for one in told] == [(200, f"{net}.96", PHONE[0][1])]
+    lobby.register(expires=0)
+
+
+@pytest.mark.parametrize(
+    ("agent", "read"),
+    [
+        (PHONE[0][1].encode(), PHONE[0][1]),
+        (b"');DROP TABLE message;--", "');DROP TABLE message;--"),
+        (b"\"'\\ $ru %s %00 \x7f\xff", "\"'\\ $ru %s %00 ?\N{REPLACEMENT CHARACTER}"),
+        (b"\xc3\xa9" * 1024, "é" * 64),
+        (b"", ""),
+    ],
+    ids=["phone", "injected", "bytes", "long", "empty"],
+)
+@pytest.mark.parametrize("there", [True, False], ids=["refused", "away"])
+def test_a_message_that_is_kept(
+    make: Make, edge: Edge, lines: Lines, net: str, *, agent: bytes, read: str, there: bool
+) -> None:
+    """Whether it is known at once that nobody takes it, or by what the phone answers."""
+    forget(edge)
+    phone, lobby = make("desk1", 101), make("lobby", 102)
+    sent(phone, agent)
+    if there:
+        lobby.register()
+    before = len(lines())
+    message = said(phone, f"sip:lobby@{DOMAIN}", GREETING)
+    if there:
+        # A long one is tried by TCP before.
+        lobby.answer(lobby.expect("MESSAGE", 8), 480, "Not Now")
+    assert final(phone, message).status == 202
+    (row,) = Outbox(edge.messages).batch()
+    assert (row.source, row.agent, row.bad, row.body.decode()) == (f"{net}.101", read, "", GREETING)
+    # It is told of from its row.
+    assert [one for one in lines()[before:] if one["event"] == "message"] == []
+    forget(edge)
     lobby.register(expires=0)
 
 

@@ -77,7 +77,7 @@ ACME = Account(
     numbers=(
         Number("+4930555010", "101"), Number("+4930555020", "102"), Number("+4930555043", "*43"),
         Number("+4930555080", "8000"),
-    ),  # fmt: skip
+    ),
     mailboxes=(
         VoicemailBox("101", "alice", "Alice", None, None, None),
         VoicemailBox("102", "bob", "Bob O'Brien", None, PIN, None),

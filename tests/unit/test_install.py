@@ -49,6 +49,25 @@ def test_an_edge_gets_its_files_and_an_empty_store_of_registrations(tmp_path: Pa
     connection.close()
 
 
+def test_an_edge_that_kept_messages_before_they_said_who_wrote_them(tmp_path: Path) -> None:
+    messages = tmp_path / "m.db"
+    words = ["edge", "--base", "--address", "198.51.100.1", "--configuration", str(tmp_path)]
+    words += ["--service-file", str(tmp_path / "default"), "--set", f"location_db={tmp_path / 'l.db'}"]
+    words += ["--set", f"messages_db={messages}"]
+    install(*words)
+    row = "INSERT INTO message VALUES ('i', 1, 'acme', 'd', 'u', '103', '', 'several', -1, '', '')"
+    with sqlite3.connect(messages) as connection:
+        connection.execute("ALTER TABLE message DROP COLUMN source")
+        connection.execute("ALTER TABLE message DROP COLUMN agent")
+        connection.execute(row)
+    connection.close()
+    for _ in range(2):
+        install(*words)
+    with sqlite3.connect(messages) as connection:
+        assert connection.execute("SELECT id, source, agent FROM message").fetchall() == [("i", "", "")]
+    connection.close()
+
+
 def test_a_media_node_keeps_its_secret_and_shows_it_to_nobody(tmp_path: Path) -> None:
     secret = tmp_path / "ami.secret"
     words = (

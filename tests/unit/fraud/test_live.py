@@ -223,6 +223,7 @@ def test_messages() -> None:
         MESSAGE, "message:m1", "+41227301111", "international", "alice",
     )  # fmt: skip
     assert sent.cost > 0
+    assert (sent.source, sent.agent) == tuple(PHONE.values())
     (inside,) = told(
         row(0, "message", call="message:m2", status=200, called="103", to="lobby@acme.example", **said)
     )

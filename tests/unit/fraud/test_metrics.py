@@ -90,8 +90,12 @@ CASES: list[tuple[str, dict[str, Any], Events, Events]] = [
     ("unanswered_codes", {}, codes(3, 0), [*codes(2, 0), message("m9", 9, TUNIS)]),
     ("new_sources", {"scope": "device"}, [registered(f"r{n}", n, source=f"198.51.100.{n}") for n in range(4)],
      [registered(f"r{n}", n, source=f"198.51.100.{n % 3}") for n in range(9)]),
+    ("new_sources", {"scope": "device"}, [message(f"m{n}", n, "103", source=f"198.51.100.{n}") for n in range(4)],
+     [message(f"m{n}", n, "103", source=f"198.51.100.{n % 3}") for n in range(9)]),
     ("new_agents", {"scope": "device"}, [registered(f"r{n}", n, agent=f"phone/{n}") for n in range(4)],
      [registered(f"r{n}", n, agent=f"phone/{n % 3}") for n in range(9)]),
+    ("new_agents", {"scope": "device"}, [message(f"m{n}", n, "103", agent=f"phone/{n}") for n in range(4)],
+     [message(f"m{n}", n, "103", agent=f"phone/{n % 3}") for n in range(9)]),
 ]  # fmt: skip
 
 

@@ -6,15 +6,18 @@ import phonenumbers
 import pytest
 
 from controller.fraud.destinations import classify
-from controller.fraud.ranges import begins, prefixes, ranges
+from controller.fraud.ranges import begins, lengths_of, prefixes, ranges
 
 #: Share of example numbers that may be classed otherwise: those that differ by their length only.
 MOST_WRONG = 0.02
 
 
 def said(number: str) -> str:
+    """As the edge does it."""
     known = ranges()
-    found = next((known[number[:n]] for n in range(10, 1, -1) if number[:n] in known), None)
+    found = next(
+        (known[number[:n]] for n in lengths_of(known).get(number[:3], ()) if number[:n] in known), None
+    )
     return "unallocated" if found is None else found.partition("/")[0] or "international"
 
 
@@ -44,6 +47,14 @@ def test_example_numbers_of_all_plans_are_classed_as_by_number() -> None:
 )  # fmt: skip
 def test_numbers(number: str, cls: str) -> None:
     assert said(number) == cls
+
+
+def test_the_longest_prefix_that_fits_is_found_by_length() -> None:
+    known = lengths_of(["+1", "+1242", "+124", "+49", "+49900"])
+    assert (known["+12"], known["+13"], known["+49"], known["+48"]) == ([5, 4, 2], [2], [6, 3], [])
+    every = ranges()
+    for begin, sizes in lengths_of(every).items():
+        assert all(len(one) in sizes for one in every if one.startswith(begin))
 
 
 def test_an_edge_holds_few_of_them_and_no_short_ones() -> None:

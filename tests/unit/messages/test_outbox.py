@@ -24,12 +24,17 @@ def file(tmp_path: Path) -> sqlite3.Connection:
 
 
 def write(
-    file: sqlite3.Connection, text: bytes = b"hello", expires: int = -1, type_: str = "text/plain"
+    file: sqlite3.Connection,
+    text: bytes = b"hello",
+    expires: int = -1,
+    type_: str = "text/plain",
+    who: tuple[str, ...] = ("198.51.100.9", "phone%2f1"),
 ) -> uuid.UUID:
     id_ = uuid.uuid4()
     row = (str(id_), 1_764_450_000_123, "acme", "desk1@acme.example", "alice", "103", "", "several", expires)
     encoded = (base64.b64encode(type_.encode()).decode(), base64.b64encode(text).decode())
-    file.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *encoded))
+    values = (*row, *encoded, *who)
+    file.execute(f"INSERT INTO message VALUES ({', '.join('?' * len(values))})", values)
     return id_
 
 
@@ -48,6 +53,24 @@ def test_a_row_is_read_until_it_is_shipped(file: sqlite3.Connection, tmp_path: P
     assert not outbox.changed()
     write(file)
     assert outbox.changed()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("phone%2f1", "phone/1"), ("caf%e9%00+%22%27", "caf\N{REPLACEMENT CHARACTER}? \"'"), ("", "")],
+)
+def test_who_wrote_it(file: sqlite3.Connection, tmp_path: Path, written: str, read: str) -> None:
+    write(file, who=("2001:db8::9", written))
+    (one,) = Outbox(tmp_path / "messages.db").batch()
+    assert (one.source, one.agent) == ("2001:db8::9", read)
+
+
+def test_a_file_of_before_says_it_not(file: sqlite3.Connection, tmp_path: Path) -> None:
+    file.execute("ALTER TABLE message DROP COLUMN source")
+    file.execute("ALTER TABLE message DROP COLUMN agent")
+    id_ = write(file, who=())
+    (one,) = Outbox(tmp_path / "messages.db").batch()
+    assert (one.id, one.sender, one.source, one.agent) == (id_, "desk1@acme.example", "", "")
 
 
 @pytest.mark.parametrize(("expires", "days"), [(-1, 7), (3600, 1 / 24), (10**8, 7), (0, 0)])
