@@ -84,9 +84,9 @@ def test_emergency_passes_every_bar(make: Make, edge: Edge, net: str, media: End
 @pytest.mark.parametrize(
     ("key", "dialled"),
     [
-        ("account:acme:*", "101"), ("account:acme:+88213", "+88213555"), ("all:*:0900", "0900123"),
+        ("account:acme:*", "101"), ("account:acme:+88213", "+88213555"), ("all:*:+882", "+88213555"),
         (f"device:desk1@{DOMAIN}:*", "101"), ("source:{net}.56:*", "101"),
-        (f"device:desk1@{DOMAIN}:00", "0088213"),
+        (f"device:desk1@{DOMAIN}:+1", "+12125550100"),
     ],
 )  # fmt: skip
 def test_blocks(make: Make, edge: Edge, net: str, media: Endpoint, *, key: str, dialled: str) -> None:
