@@ -22,8 +22,8 @@ from tests.bench.signalling import ACCOUNT as OWN
 from tests.bench.signalling import DEVICES, DOMAIN, MEDIA, PHONE, Signalling, signalling
 from tests.bench.signalling import entries as without
 
-# Short ones: what the machine does besides is then in both of a pair.
-PAIRS, CALLS = 25, 1_500
+# A second each: of shorter ones the pairs differ by a third.
+PAIRS, CALLS = 15, 4_000
 RATIO = 0.97
 BLOCKS = 100_000
 _PRIVATE_MB = 128
