@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 from psycopg.conninfo import make_conninfo
 
 from controller.cli import main
-from controller.fraud import store
+from controller.fraud import feed, store
 from controller.fraud.defaults import RATES
 from controller.fraud.enforce import act
+from controller.fraud.live import Live
 from controller.fraud.model import CRITICAL, ENFORCE, Owner, Rule, Verdict
 from controller.fraud.serve import Service
 from controller.schema.importer import load, read_company
@@ -158,6 +159,19 @@ def test_records_say_whose_customer_an_account_is(rows: psycopg.Connection[Any])
     record(rows, "a", NIGHT)
     found = store.events(rows, store.setup(rows).profiles, RATES, None, NIGHT, NIGHT + timedelta(days=1))
     assert {one.reseller for one in found} == {"north"}
+
+
+def test_so_does_what_was_long_before(rows: psycopg.Connection[Any]) -> None:
+    resell(rows)
+    now = time.time()
+    record(rows, "a", datetime.now(UTC) - timedelta(days=20))
+    say(rows, "registered", f"device:{DESK}", now - 20 * 86_400, source="192.0.2.1", agent="known")
+    setup = store.setup(rows)
+    hears = Live(store.people(rows), setup.profiles, RATES)
+    found = list(feed.before(rows, setup, hears, RATES, now))
+    assert {(one.kind, one.id.startswith(feed.SEEN), one.reseller) for one in found} == {
+        ("start", True, "north"), ("register", True, "north"),
+    }  # fmt: skip
 
 
 # --- what follows ---------------------------------------------------------------------------------------------------

@@ -263,6 +263,8 @@ def test_every_event_of_an_account_says_whose_customer_it_is() -> None:
     )  # fmt: skip
     assert [one.kind for one in events] == [START, ANSWER, END, MESSAGE, REGISTER, FAILED_AUTH]
     assert {one.reseller for one in events} == {"north"}
+    inside = told(own(0, "failed", "201", call="i", reason="unregistered"), by=by)
+    assert {one.reseller for one in inside} == {"north"}
     # Sent on by another account: its reseller's, or nobody's.
     (sent,) = told(own(0, "start", call="b"), out(1, "start", call="b", account="other", payer="x@y"), by=by)
     assert (sent.account, sent.reseller) == ("other", "")
