@@ -22,9 +22,12 @@ import yaml
 from controller.compiler.media_local import Local, local_files
 from controller.entries import server_id
 from controller.errors import InputError
-from controller.fraud.ranges import lengths_of, ranges
+from controller.fraud.ranges import table
 from controller.schema.database import VARIABLE, without_password
 from controller.share import fixed_files, templates_dir
+
+# Prefixes in a line of the script, for people to read.
+_CLASSES_A_LINE = 40
 
 
 def edge_files(variables: dict[str, Any]) -> dict[str, str]:
@@ -50,13 +53,15 @@ def edge_files(variables: dict[str, Any]) -> dict[str, str]:
 
 
 def _classes() -> str:
-    """What prefixes cost, as the edge reads it at its start (kamailio/blocks.cfg, CLASS)."""
-    found = ranges()
-    lengths = {f"lengths:{begin}": ",".join(map(str, sizes)) for begin, sizes in lengths_of(found).items()}
-    lines = [f'    $sht(class=>{key}) = "{value}";' for key, value in sorted((found | lengths).items())]
+    """What numbers are by their first digits, as the edge reads it at its start (kamailio/blocks.cfg, CLASS)."""
+    said = [f"{prefix}={one}" for prefix, one in sorted(table().items())]
+    lines = [
+        f'    $var(said) = "{",".join(said[at : at + _CLASSES_A_LINE])}"; route(CLASSES_SAID);'
+        for at in range(0, len(said), _CLASSES_A_LINE)
+    ]
     head = (
-        "# Written at installation from the package phonenumbers: prefix, its class and countries;\n"
-        "# and how long those are that begin with two digits.\n"
+        "# Written at installation from the package phonenumbers: three digits, what numbers are that begin so,\n"
+        "# and how long prefixes are that say more; and those.\n"
     )
     return head + "route[CLASSES] {\n" + "\n".join(lines) + "\n}\n"
 

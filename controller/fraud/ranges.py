@@ -8,7 +8,7 @@ of it has the right length or not.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import phonenumbers
 from phonenumbers import PhoneMetadata
@@ -25,6 +25,8 @@ _SPECIAL = (
 # Codes of no country: freephone, shared cost, premium.
 _NOWHERE = {800: "/", 808: "shared_cost/", 979: "premium/"}
 _TURNS = 4
+# Characters of what an edge looks up first: + and three digits.
+_BEGIN = 4
 _ALL = frozenset("0123456789")
 _Found = set[tuple[str, bool]]
 
@@ -58,14 +60,24 @@ def ranges() -> dict[str, str]:
     return found
 
 
-def lengths_of(found: Iterable[str]) -> dict[str, list[int]]:
-    """`+` and two digits -> lengths, the longest first, of those prefixes that may fit a number that begins so."""
-    return {
-        begin: sorted(
-            {len(one) for one in found if one.startswith(begin) or begin.startswith(one)}, reverse=True
-        )
-        for begin in (f"+{two}" for two in range(10, 100))
-    }
+def table() -> dict[str, str]:
+    """`ranges` as edges look numbers up: `+`, three digits -> `lengths/class/countries` of what begins so; lengths are
+    those of longer prefixes that say more, the longest first and joined with +. And those longer prefixes."""
+    return looked_up(ranges())
+
+
+def looked_up(found: Mapping[str, str]) -> dict[str, str]:
+    """The same of these ranges."""
+    longer = {prefix: f"/{said}" for prefix, said in found.items() if len(prefix) > _BEGIN}
+    short = found.keys() - longer
+    begins = {}
+    for begin in (f"+{digits}" for digits in range(100, 1000)):
+        fits = max((prefix for prefix in short if begin.startswith(prefix)), key=len, default=None)
+        lengths = sorted({len(prefix) for prefix in longer if prefix.startswith(begin)}, reverse=True)
+        if fits is not None or lengths:
+            said = found[fits] if fits is not None else "unallocated/"
+            begins[begin] = f"{'+'.join(map(str, lengths))}/{said}"
+    return begins | longer
 
 
 def begins(countries: frozenset[str], mobile: bool) -> list[str]:

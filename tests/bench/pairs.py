@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from statistics import fmean, geometric_mean
 
 from tests.bench.figures import Figure, median
 from tests.bench.lab import say
@@ -22,6 +24,65 @@ def in_turns(
             done.append(once(server))
         say(f"{what} {number + 1}/{pairs}: " + ", ".join(f"{done[-1].per_s:.0f}/s" for done in runs.values()))
     return runs
+
+
+def side_by_side(
+    sides: tuple[str, str],
+    servers: Sequence[str],
+    couples: int,
+    become: Callable[[str, str], None],
+    once: Callable[[str], Run],
+) -> dict[str, list[Run]]:
+    """What differs by a hundredth. Both sides have calls at the same time on the same processors, so each moment of the
+    machine is in both. Then the other way round: of two servers that do the same one is faster by some hundredths as
+    long as it runs. A run of a side is the mean of the two, of the time when both had calls.
+
+    `become(server, side)` makes a server that side, `once(server)` sends it calls."""
+    runs: dict[str, list[Run]] = {side: [] for side in sides}
+    with ThreadPoolExecutor(len(servers)) as pool:
+        for number in range(couples):
+            halves = [
+                _at_once(pool, dict(zip(sides, order, strict=True)), become, once)
+                for order in (servers, servers[::-1])
+            ]
+            for side, done in runs.items():
+                done.append(_mean([half[side] for half in halves]))
+            say(
+                f"{number + 1}/{couples}: "
+                + ", ".join(f"{side} {done[-1].per_s:.0f}/s" for side, done in runs.items())
+            )
+    return runs
+
+
+def _at_once(
+    pool: ThreadPoolExecutor,
+    where: dict[str, str],
+    become: Callable[[str, str], None],
+    once: Callable[[str], Run],
+) -> dict[str, Run]:
+    for side, server in where.items():
+        become(server, side)
+    waits = {side: pool.submit(once, server) for side, server in where.items()}
+    found = {side: wait.result() for side, wait in waits.items()}
+    began = max(run.finished[0][0] for run in found.values())
+    ended = min(run.finished[-1][0] for run in found.values())
+    return {side: run._replace(per_s=_rate(run, began, ended)) for side, run in found.items()}
+
+
+def _mean(runs: Sequence[Run]) -> Run:
+    """Geometric, as the ratios of rates are what counts."""
+    return Run(
+        geometric_mean(run.per_s for run in runs),
+        fmean(run.cpu_us for run in runs),
+        sum(run.retransmissions for run in runs),
+        (),
+    )
+
+
+def _rate(run: Run, began: float, ended: float) -> float:
+    within = [(at, done) for at, done in run.finished if began <= at <= ended]
+    (first, before), (last, after) = within[0], within[-1]
+    return (after - before) / (last - first)
 
 
 def compare(name: str, ours: Sequence[Run], bare: Sequence[Run], unit: str, note: str) -> Iterator[Figure]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,16 +36,19 @@ ACCOUNT, DOMAIN = "bench000000", "bench000000.example"
 AT_ONCE = 40
 _MEMORY = ("-m", "768")
 PRIVATE_MB = 16
+_APART = 2
 # As kamailio/entrypoint.sh starts an edge; the bare script has what Kamailio has by itself.
 _TLSF = ("-x", "tlsf", "-X", "tlsf")
 
 
 class Run(NamedTuple):
-    """Finished calls or registrations per second, and the server's processor time for each in microseconds."""
+    """Finished calls or registrations per second, and the server's processor time for each in microseconds.
+    `finished`: how many were by when (Unix time), each tenth of a second."""
 
     per_s: float
     cpu_us: float
     retransmissions: int
+    finished: tuple[tuple[float, int], ...]
 
 
 class Signalling:
@@ -162,6 +167,23 @@ class Signalling:
         )  # fmt: skip
         time.sleep(1)
 
+    @contextmanager
+    def apart(self, servers: Iterable[str]) -> Iterator[None]:
+        """These servers on one processor, SIPp on the others: they limit, and SIPp takes nothing from them."""
+        own = sorted(os.sched_getaffinity(0))
+        if len(own) < _APART:
+            raise Failed(f"one processor is too few to measure it: {_APART} are needed")
+        first, others = str(own[0]), ",".join(map(str, own[1:]))
+        containers = [self.servers[server] for server in servers]
+        self.lab.command(["docker", "update", "--cpuset-cpus", first, *containers])
+        self.lab.command(["docker", "update", "--cpuset-cpus", others, self.sipp])
+        try:
+            yield
+        finally:
+            self.lab.command(
+                ["docker", "update", "--cpuset-cpus", f"{first},{others}", self.sipp, *containers]
+            )
+
     def dial(self, lines: str, calls: Iterable[tuple[str, str, str]]) -> None:
         """Calls (device, domain, what it dials) for the scenario `from_device_to` with these `lines`."""
         scenarios = self.folder / "scenarios"
@@ -183,17 +205,19 @@ class Signalling:
             "-r", "20000", "-l", str(at_once), "-m", str(count), "-nostdin", "-timeout", "60", "-timeout_error",
             # Over TCP nobody repeats a 200: when SIPp gets no processor for a moment, none must be lost here.
             "-buff_size", "1000000",
-            "-trace_stat", "-stf", where, "-fd", "1", "-cid_str", f"%u-{time.time_ns()}@%s",
+            "-trace_stat", "-stf", where, "-fd", "100ms", "-cid_str", f"%u-{time.time_ns()}@%s",
         )  # fmt: skip
         used = cpu_s(self._ids[server]) - before
         with Path(where).open() as stream:
-            last = list(csv.DictReader(stream, delimiter=";"))[-1]
+            rows = list(csv.DictReader(stream, delimiter=";"))
         # Date, time and seconds since 1970, separated by tabs.
-        began, ended = (float(last[name].split()[-1]) for name in ("StartTime", "CurrentTime"))
-        done = int(last["SuccessfulCall(C)"])
+        began = float(rows[-1]["StartTime"].split()[-1])
+        finished = [(float(row["CurrentTime"].split()[-1]), int(row["SuccessfulCall(C)"])) for row in rows]
+        ended, done = finished[-1]
         if done != count:
             raise Failed(f"{scenario} through {server}: {done} of {count} succeeded")
-        return Run(done / (ended - began), used / done * 1_000_000, int(last["Retransmissions(C)"]))
+        again = int(rows[-1]["Retransmissions(C)"])
+        return Run(done / (ended - began), used / done * 1_000_000, again, ((began, 0), *finished))
 
 
 def entries() -> Iterator[tuple[str, str, str]]:

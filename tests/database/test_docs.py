@@ -45,7 +45,7 @@ def test_the_sql_of_the_guide_runs_in_its_order_on_an_empty_database(
     # What is live at commit is published by the rows' own triggers.
     assert held == [
         ("allow", "account:acme:+22133", "allowed=1"),
-        ("block", "account:acme", "lengths=06;begins=+88"),
+        ("block", "account:acme", "0/+88/;lengths=06"),
         ("block", "account:acme:+88213", "fraud"),
         ("dnd", "acme/alice", "1"),
         # for each cluster that serves acme

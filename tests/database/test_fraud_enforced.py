@@ -92,18 +92,18 @@ def resume(url: str) -> int:
 
 WORDS = [
     (verdict("block_destination", destinations=("premium", "TN", "+88213")), {
-        f"device:{DESK}": "lengths=06;begins=+88;kinds=TN/premium", f"device:{DESK}:+88213": "fraud;incident=1",
+        f"device:{DESK}": "1/+21/+88/TN/premium/;lengths=06", f"device:{DESK}:+88213": "fraud;incident=1",
         f"device:{DESK}:TN": "fraud;incident=1", f"device:{DESK}:premium": "fraud;incident=1"}),
     (verdict("outbound_off", scope="user", subject="acme/alice"), {
-        "user:acme/alice": "outside=1", "user:acme/alice:outside": "fraud;incident=1"}),
+        "user:acme/alice": "4/", "user:acme/alice:outside": "fraud;incident=1"}),
     (verdict("block_destination", scope="account", subject="acme"), {
-        "account:acme": "outside=1", "account:acme:outside": "fraud;incident=1"}),
-    (verdict("cap_calls", scope="account", subject="acme"), {"account:acme": "most=5"}),
-    (verdict("suspend"), {"account:acme": "all=1", "account:acme:*": "fraud;incident=1"}),
+        "account:acme": "4/", "account:acme:outside": "fraud;incident=1"}),
+    (verdict("cap_calls", scope="account", subject="acme"), {"account:acme": "16/;most=5"}),
+    (verdict("suspend"), {"account:acme": "8/", "account:acme:*": "fraud;incident=1"}),
     (verdict("block_source", scope="source", subject="203.0.113.9"), {
-        "source:203.0.113.9": "all=1", "source:203.0.113.9:*": "fraud;incident=1"}),
+        "source:203.0.113.9": "8/", "source:203.0.113.9:*": "fraud;incident=1"}),
     (verdict("block_destination", destinations=("unallocated",), evidence=("+49123", "x")), {
-        f"device:{DESK}": "kinds=unallocated", f"device:{DESK}:unallocated": "fraud;incident=1"}),
+        f"device:{DESK}": "1/unallocated/", f"device:{DESK}:unallocated": "fraud;incident=1"}),
 ]  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_release(url: str, working: psycopg.Connection[Any], how: str) -> None:
             owner.execute("DELETE FROM fraud_incidents WHERE id <> %s", (other,))
     # What another incident blocks stays blocked.
     assert blocks(working) == {
-        f"device:{DESK}": "outside=1",
+        f"device:{DESK}": "4/",
         f"device:{DESK}:outside": f"fraud;incident={other}",
     }
     if how != "gone":
@@ -223,7 +223,7 @@ def test_edges_are_told_when_a_block_ends(working: psycopg.Connection[Any]) -> N
     working.execute("INSERT INTO blocks (scope, subject, reason) VALUES ('account', 'acme', 'unpaid')")
     assert dict(working.execute(KEY.encode()).fetchall())["account:acme:*"] == "unpaid"
     working.execute("UPDATE fraud_incidents SET state = 'released'")
-    assert blocks(working) == {"account:acme": "all=1", "account:acme:*": "unpaid"}
+    assert blocks(working) == {"account:acme": "8/", "account:acme:*": "unpaid"}
 
 
 ACME = "(SELECT id FROM accounts WHERE name = 'acme')"

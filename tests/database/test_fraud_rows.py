@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import phonenumbers
 import psycopg
 import pytest
 
@@ -35,6 +36,15 @@ def insert(connection: psycopg.Connection[Any], **values: Any) -> None:
         f"INSERT INTO fraud_rules ({columns}) VALUES ({', '.join(f'%({name})s' for name in row)})".encode(),
         row,
     )
+
+
+def test_countries_are_those_of_the_number_plans(rows: psycopg.Connection[Any]) -> None:
+    """An edge looks for a blocked country only in numbers that begin with the calling code that the table has."""
+    codes = {
+        region: phonenumbers.country_code_for_region(region) for region in phonenumbers.SUPPORTED_REGIONS
+    }
+    known = rows.execute("SELECT code, calling_code FROM countries").fetchall()
+    assert {code: int(calling) for code, calling in known} == codes
 
 
 def test_every_word_of_the_rules_is_taken_by_the_database(rows: psycopg.Connection[Any]) -> None:

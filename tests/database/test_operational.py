@@ -80,9 +80,9 @@ def test_one_revision_per_transaction_with_the_controllers_digest(rows: psycopg.
     assert (revision["creates"], revision["updates"], revision["deletes"]) == (4, 1, 0)
     found = changes(rows, revision["id"])
     assert [(one.address.key, one.old, one.new, one.account) for one in found] == [
-        ("account:acme", None, "lengths=06;begins=+88", "acme"),
+        ("account:acme", None, "0/+88/;lengths=06", "acme"),
         ("account:acme:+88213", None, "fraud-2", "acme"),
-        ("all:*", None, "lengths=06;begins=+88", None),
+        ("all:*", None, "0/+88/;lengths=06", None),
         ("all:*:+88216", None, "fraud", None),
         ("c1", BOTH, "media2=10.213.0.22:5060,10", None),
     ]

@@ -18,6 +18,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import phonenumbers
+
 from controller.agent.state import State
 from controller.install import edge_files
 
@@ -191,13 +193,15 @@ class Edge:
     def block(self, key: str, value: str = "fraud") -> None:
         """A block, `scope:subject:what`, as the database publishes it: its own entry, and that of its subject."""
         subject, what = key.rsplit(":", 1)
-        kind = f"kinds={what}"
-        if what.startswith("+") or what.isdigit():
-            kind = f"lengths={len(what):02};begins={what[:3]}"
-        elif what in ("*", "outside"):
-            kind = "all=1" if what == "*" else "outside=1"
+        kinds = "" if what in ("*", "outside") or what.startswith("+") else f"{what}/"
+        code = phonenumbers.country_code_for_region(what)
+        prefix = what if what.startswith("+") else f"+{code}" if code else ""
+        begins = sorted({f"{prefix}{digit}"[:3] + "/" for digit in range(10)}) if prefix else []
+        ordinary = 3 if what in ("national", "international") else 1
+        more = {"*": 8, "outside": 4}.get(what, 0 if prefix else ordinary)
+        lengths = f";lengths={len(what):02}" if what.startswith("+") else ""
         self.put("block", key, value)
-        self.put("block", subject, kind)
+        self.put("block", subject, f"{more}/{''.join(begins)}{kinds}{lengths}")
 
     def unblock(self, key: str) -> None:
         """That block no more, nor any other of its subject."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from controller.fraud.ranges import table
 from tests.edge.conftest import DOMAIN, Make, credential
 from tests.edge.edge import Edge
 from tests.edge.messaging import final, said
@@ -42,6 +43,14 @@ def goes_out(media: Endpoint, make: Make, number: str, *, device: str = DESK, ac
         carrier.answer(carrier.expect("INVITE", 0.5), 486)
     carrier.close()
     return media.final(sent).status
+
+
+def test_the_edge_knows_all_ranges(edge: Edge) -> None:
+    known = table()
+    counts = {row["name"]: row["all"] for row in edge.rpc("htable.stats")}
+    assert counts["class"] == len(known)
+    for prefix in ("+498", "+491", min(known), max(known)):
+        assert edge.rpc("htable.get", "class", prefix)["item"]["value"] == known[prefix]
 
 
 SCOPES = ["account:acme", "user:acme/desk", f"device:{DESK}", "all:*"]
@@ -120,9 +129,7 @@ def test_emergency_calls_pass_all_of_them(make: Make, edge: Edge, net: str, medi
     phone = make("desk1", 64)
     for key in (*(f"{scope}:outside" for scope in SCOPES[:3]), f"source:{net}.64:*"):
         edge.block(key, f"fraud;incident=1;until={SOON}")
-    edge.put(
-        "block", "account:acme", "outside=1;all=1;kinds=premium;lengths=03;begins=+49;most=1;until=4102444800"
-    )
+    edge.put("block", "account:acme", "29/+49/premium/;lengths=03;most=1;until=4102444800")
     edge.put("block", "account:acme:*", "fraud;incident=2")
     assert phone.final(phone.invite(f"sip:101@{DOMAIN}")).status == 403
     calls = [phone.invite(f"sip:112@{DOMAIN}") for _ in range(2)]
@@ -179,18 +186,18 @@ def test_an_address_that_is_allowed(make: Make, edge: Edge, net: str) -> None:
 @pytest.mark.parametrize("whose", ["account:acme", "user:acme/desk", f"device:{DESK}"])
 def test_a_cap_counts_calls_of_its_time(make: Make, edge: Edge, media: Endpoint, whose: str) -> None:
     phone = make("desk1", 67)
-    edge.put("block", whose, f"most=1;until={SOON}")
+    edge.put("block", whose, f"16/;most=1;until={SOON}")
     first = phone.invite(f"sip:102@{DOMAIN}")
     leg = answered(phone, first, media, media.expect("INVITE"))
     assert phone.final(phone.invite(f"sip:102@{DOMAIN}")).status == 486
     assert edge.events()[-1]["reason"] == "limit"
     # Over: so is the cap.
-    edge.put("block", whose, f"most=1;until={PAST}")
+    edge.put("block", whose, f"16/;most=1;until={PAST}")
     second = phone.invite(f"sip:102@{DOMAIN}")
     media.answer(media.expect("INVITE"), 603)
     assert phone.final(second).status == 603
     hang_up(phone, leg, media)
-    edge.put("block", whose, f"most=1;until={SOON}")
+    edge.put("block", whose, f"16/;most=1;until={SOON}")
     third = phone.invite(f"sip:102@{DOMAIN}")
     media.answer(media.expect("INVITE"), 603)
     assert phone.final(third).status == 603
@@ -198,7 +205,7 @@ def test_a_cap_counts_calls_of_its_time(make: Make, edge: Edge, media: Endpoint,
 
 def test_a_cap_is_no_higher_than_the_limit_of_the_device(make: Make, edge: Edge, media: Endpoint) -> None:
     phone = make("limited", 68)
-    edge.put("block", f"device:limited@{DOMAIN}", f"most=5;until={SOON}")
+    edge.put("block", f"device:limited@{DOMAIN}", f"16/;most=5;until={SOON}")
     leg = answered(phone, phone.invite(f"sip:102@{DOMAIN}"), media, media.expect("INVITE"))
     assert phone.final(phone.invite(f"sip:102@{DOMAIN}")).status == 486
     hang_up(phone, leg, media)

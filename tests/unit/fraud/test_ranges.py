@@ -6,7 +6,7 @@ import phonenumbers
 import pytest
 
 from controller.fraud.destinations import classify
-from controller.fraud.ranges import begins, lengths_of, prefixes, ranges
+from controller.fraud.ranges import begins, looked_up, prefixes, ranges, table
 
 #: Share of example numbers that may be classed otherwise: those that differ by their length only.
 MOST_WRONG = 0.02
@@ -14,11 +14,12 @@ MOST_WRONG = 0.02
 
 def said(number: str) -> str:
     """As the edge does it."""
-    known = ranges()
-    found = next(
-        (known[number[:n]] for n in lengths_of(known).get(number[:3], ()) if number[:n] in known), None
-    )
-    return "unallocated" if found is None else found.partition("/")[0] or "international"
+    known = table()
+    found = known.get(number[:4], "/unallocated/")
+    lengths = found.partition("/")[0]
+    longer = (number[: int(n)] for n in lengths.split("+")) if lengths else ()
+    found = next((known[one] for one in longer if one in known), found)
+    return found.split("/")[1] or "international"
 
 
 def test_example_numbers_of_all_plans_are_classed_as_by_number() -> None:
@@ -49,16 +50,19 @@ def test_numbers(number: str, cls: str) -> None:
     assert said(number) == cls
 
 
-def test_the_longest_prefix_that_fits_is_found_by_length() -> None:
-    known = lengths_of(["+1", "+1242", "+124", "+49", "+49900"])
-    assert (known["+12"], known["+13"], known["+49"], known["+48"]) == ([5, 4, 2], [2], [6, 3], [])
-    every = ranges()
-    for begin, sizes in lengths_of(every).items():
-        assert all(len(one) in sizes for one in every if one.startswith(begin))
+def test_three_digits_tell_all_or_where_to_look() -> None:
+    known = looked_up(
+        {"+1": "/US", "+1242": "/BS", "+124": "/A", "+12": "/B", "+49900": "premium/DE", "+881": "satellite/"}
+    )
+    assert {one: known.get(one) for one in ("+124", "+125", "+130", "+499", "+881", "+498")} == {
+        "+124": "5//A", "+125": "//B", "+130": "//US", "+499": "6/unallocated/", "+881": "/satellite/", "+498": None,
+    }  # fmt: skip
+    assert (known["+1242"], known["+49900"]) == ("//BS", "/premium/DE")
+    assert all(len(one) >= 4 for one in table())
 
 
 def test_an_edge_holds_few_of_them_and_no_short_ones() -> None:
-    assert 1000 < len(ranges()) < 3000
+    assert 1000 < len(table()) < 3000
     assert all(2 <= len(one) <= 10 for one in ranges())
 
 
