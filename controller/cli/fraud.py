@@ -58,7 +58,12 @@ for _command in (status_command, incidents_command, block_command, unblock_comma
 
 
 @fraud_command.command("serve")
-def serve_command() -> None:
+@click.option(
+    "--places", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", envvar="DIALPLANE_PLACES",
+    help="Where addresses are, in MaxMind's format (GeoLite2 City, DB-IP City). Without it no rule of metric "
+    "impossible_travel counts anything.",
+)  # fmt: skip
+def serve_command(places: Path | None) -> None:
     """Follow calls, messages and sign-ins while they happen, until stopped, and have done what rules say: a line of
     the log, an incident, and what follows at once; the controller has nodes do the rest. Several may run: one works,
     the others stand by.
@@ -66,13 +71,16 @@ def serve_command() -> None:
     Needs no more than a member of dialplane_fraud may. Rows of rules, allows and permissions hold once they change.
 
     \b
-    Example:
+    Examples:
       DIALPLANE_DATABASE=postgresql://fraud@db/dialplane dialplane fraud serve
+      dialplane fraud serve --places /var/lib/GeoIP/GeoLite2-City.mmdb
     """
+    from controller.fraud.live import nowhere
+    from controller.fraud.places import Places
     from controller.fraud.serve import Service
 
     log_to_stderr()
-    Service(chosen_url()).run()
+    Service(chosen_url(), places=nowhere if places is None else Places(places)).run()
 
 
 @fraud_command.command("rules")

@@ -72,7 +72,7 @@ def list_command(account: str | None, form: str) -> None:
 )
 def serve_command(listen: str, certificate: Path | None, key: Path | None) -> None:
     """Hand phones their configuration until stopped: GET /name@domain, with the device's token as Bearer or as the
-    password of Basic. Beyond this machine it belongs behind TLS.
+    password of Basic. Beyond this machine it belongs behind TLS. What sends one-time codes tells here which were used.
 
     \b
     Examples:
@@ -86,7 +86,9 @@ def serve_command(listen: str, certificate: Path | None, key: Path | None) -> No
         raise InputError(f"--listen {listen}: write ADDRESS:PORT, such as 127.0.0.1:4581")
     log_to_stderr()
     try:
-        door = http.server((address, int(port)), store.fetcher(chosen_url()), certificate, key)
+        door = http.server(
+            (address, int(port)), store.fetcher(chosen_url()), store.teller(chosen_url()), certificate, key
+        )
     except OSError as error:
         raise InputError(f"--listen {listen}: {error}") from None
     try:

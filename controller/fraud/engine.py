@@ -106,7 +106,7 @@ class Engine:
         if kind in (START, MESSAGE):
             found += self.refused(event)
         plan = self.plans.of(event)
-        if event.call and (kind in (START, END) or (kind == ANSWER and not event.code)):
+        if event.call and kind in (START, ANSWER, END):
             self._call(event, plan)
         for meter, scope, check, rules, floor, schedule in plan.entries(kind, event.cls):
             if check is not None and not check.fits(event):

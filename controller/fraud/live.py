@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from controller.fraud.model import (
     NOBODY,
     REGISTER,
     START,
+    USED,
     Event,
     People,
     Profile,
@@ -47,6 +48,14 @@ _NOT_TRIED = frozenset(("blocked", "suspended", "shed", "target"))
 _LATE_S, _LOST_S, _SWEEP_S = 60.0, 86_400.0, 600.0
 _PHONE = "phone"
 _OK = 300
+
+
+#: Address -> (latitude, longitude); None: nobody knows.
+Where = Callable[[str], tuple[float, float] | None]
+
+
+def nowhere(_: str) -> None:
+    """Nobody knows where addresses are."""
 
 
 class Row(NamedTuple):
@@ -92,8 +101,14 @@ class _Call:
 class Live:
     """Give it each row once. `whose`, `profiles`, `rates` (per minute, by class) may be replaced at any time."""
 
-    def __init__(self, whose: People, profiles: Mapping[str, Profile], rates: Mapping[str, float]) -> None:
-        self.whose, self.profiles, self.rates = whose, profiles, rates
+    def __init__(
+        self,
+        whose: People,
+        profiles: Mapping[str, Profile],
+        rates: Mapping[str, float],
+        places: Where = nowhere,
+    ) -> None:
+        self.whose, self.profiles, self.rates, self._places = whose, profiles, rates, places
         self._calls: dict[str, _Call] = {}
         self._done: deque[tuple[float, str]] = deque()
         self._sweep_at = float("-inf")
@@ -132,10 +147,11 @@ class Live:
 
     def _sign_in(self, row: Row, kind: str, device: str) -> Event:
         account, user = self.whose.accounts.get(device, ""), self.whose.users.get(device, "")
+        source = str(row.detail.get("source", ""))
         return Event(
             f"row/{row.id}", row.at, kind, account, "", user, self.whose.groups.get((account, user), ()), device,
-            self.profile(account).reseller, source=str(row.detail.get("source", "")),
-            agent=str(row.detail.get("agent", "")),
+            self.profile(account).reseller, source=source, agent=str(row.detail.get("agent", "")),
+            place=self._places(source) if source else None,
         )  # fmt: skip
 
     def _message(self, row: Row) -> Iterator[Event]:
@@ -148,11 +164,14 @@ class Live:
         if not said.get("to"):
             called = e164(called, home) or called
         country, cls = classify(called, home)
+        used = reason == USED
         yield Event(
-            row.call, row.at, MESSAGE, account, row.call, user, self.whose.groups.get((account, user), ()),
+            f"{row.call}/{USED}" if used else row.call, row.at, USED if used else MESSAGE, account,
+            row.call, user, self.whose.groups.get((account, user), ()),
             str(said.get("device", "")), self.profile(account).reseller, source=str(said.get("source", "")),
             agent=str(said.get("agent", "")), called=called, country=country, cls=cls,
-            cost=0.0 if cls == INTERNAL else MESSAGE_COST, status=status,
+            cost=0.0 if used or cls == INTERNAL else MESSAGE_COST, status=status,
+            code=bool(used or said.get("code")) and self.profile(account).codes_told,
         )  # fmt: skip
 
     # --- calls ------------------------------------------------------------------------------------------------
@@ -191,11 +210,12 @@ class Live:
         call, said = self._call(row), row.detail
         account, device, user = (str(said.get(name, "")) for name in ("account", "device", "caller"))
         call.own, call.began = leg, row.at
+        source = str(said.get("source", ""))
         call.base = Event(
             row.call, row.at, START, account, row.call, user if device else "",
             self.whose.groups.get((account, user), ()) if device else (), device, self.profile(account).reseller,
-            source=str(said.get("source", "")), agent=str(said.get("agent", "")), called=str(said.get("called", "")),
-            emergency=bool(said.get("emergency")),
+            source=source, agent=str(said.get("agent", "")), called=str(said.get("called", "")),
+            emergency=bool(said.get("emergency")), place=self._places(source) if source else None,
         )  # fmt: skip
         if refused and str(said.get("reason", "")) in _NOT_TRIED:
             call.sent.setdefault("", _Sent(None, over=True))
@@ -214,7 +234,11 @@ class Live:
             account = str(said.get("account", "")) or call.base.account
             device = str(said.get("payer", "")) or call.base.device
             user = str(said.get("user", "")) or self.whose.users.get(device, "") or call.base.user
-            base = call.base if device == call.base.device else call.base._replace(source="", agent="")
+            base = (
+                call.base
+                if device == call.base.device
+                else call.base._replace(source="", agent="", place=None)
+            )
             sent = call.sent[number] = self._begun(
                 row.call, call,
                 base._replace(

@@ -37,6 +37,7 @@ from controller.fraud.model import (
     MESSAGE,
     REGISTER,
     START,
+    USED,
     Event,
 )
 from controller.fraud.windows import PARTS, Distinct, Firsts, Generations, Neighbours, Sums
@@ -76,7 +77,7 @@ METRICS = {
     "same_tail": Metric((START,), "prefixes before the same digits"),
     "prefix_calls": Metric((ANSWER,), "answered calls to one block of numbers"),
     "prefix_messages": Metric((MESSAGE,), "messages to one block of numbers"),
-    "unanswered_codes": Metric((MESSAGE, ANSWER), "codes nobody used"),
+    "unanswered_codes": Metric((MESSAGE, USED), "codes nobody used"),
     "new_sources": Metric((REGISTER, START, MESSAGE), "addresses never seen before", destinations=False),
     "new_agents": Metric((REGISTER, START, MESSAGE), "user agents never seen before", destinations=False),
     "impossible_travel": Metric((REGISTER, START), "impossible changes of place", destinations=False),

@@ -15,7 +15,8 @@ LEVELS = (WARNING, CRITICAL)
 OBSERVE, ENFORCE = "observe", "enforce"
 MODES = (OBSERVE, ENFORCE)
 
-START, ANSWER, END, MESSAGE = "start", "answer", "end", "message"
+START, ANSWER, END = "start", "answer", "end"
+MESSAGE, USED = "message", "used"
 FAILED_AUTH, REGISTER = "failed_auth", "register"
 
 #: What is counted for: the narrowest first, which is also the order of who wins (see `Owner.rank`).
@@ -50,7 +51,7 @@ class Event(NamedTuple):
 
     A call or message is that of who pays: `account`, and its `user` and `device` (none: a forwarding), never of who
     rings. `called` is E.164 with +, else as dialled. `call` is the same in all events of a call; a message has its
-    own, and an `answer` with `code` says that the one-time code it carried was used. An `end` tells `duration_s`
+    own, and `used` says that the one-time code it carried (`code`) was used. An `end` tells `duration_s`
     (from the start), `talk_s` (from the answer), `status` (487: the caller gave up) and `cost`; a `start` the `rate`
     per minute. `place` is (latitude, longitude) of `source`, where somebody knows it.
     """
@@ -225,12 +226,14 @@ class Permission(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """What rules want to know about an account. `since`: when it came; None: it is no new one."""
+    """What rules want to know about an account. `since`: when it came; None: it is no new one. `codes_told`: who sends
+    its one-time codes tells which were used."""
 
     country: str = ""
     zone: tzinfo = UTC
     since: float | None = None
     reseller: str = ""
+    codes_told: bool = False
 
 
 NOBODY = Profile()

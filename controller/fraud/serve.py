@@ -24,7 +24,7 @@ from controller.fraud.defaults import RATES
 from controller.fraud.enforce import act
 from controller.fraud.engine import Engine
 from controller.fraud.explain import verdict as sentence
-from controller.fraud.live import Live
+from controller.fraud.live import Live, Where, nowhere
 from controller.fraud.model import RELEASED, Profile, Verdict
 from controller.schema.database import connect
 
@@ -63,9 +63,13 @@ class Service:
     """
 
     def __init__(
-        self, dsn: str, on_verdict: OnVerdict = answer, stop: Callable[[], bool] = lambda: False
+        self,
+        dsn: str,
+        on_verdict: OnVerdict = answer,
+        stop: Callable[[], bool] = lambda: False,
+        places: Where = nowhere,
     ) -> None:
-        self._dsn, self._on_verdict, self._stop = dsn, on_verdict, stop
+        self._dsn, self._on_verdict, self._stop, self._places = dsn, on_verdict, stop, places
         self._unsaid: list[Verdict] = []
         self._failing = ""
         self._learner: Any = None
@@ -103,7 +107,7 @@ class Service:
         for channel in feed.CHANNELS:
             listener.execute(f"LISTEN {channel}".encode())
         self._unsaid = []
-        self._work(listener, _State(worker))
+        self._work(listener, _State(worker, self._places))
 
     def _work(self, listener: Connection[Any], state: _State) -> None:
         worker = state.worker
@@ -174,13 +178,13 @@ class _State:
     engine: Engine
     reader: feed.Reader
 
-    def __init__(self, worker: Connection[Any]) -> None:
-        self.worker = worker
+    def __init__(self, worker: Connection[Any], places: Where) -> None:
+        self.worker, self._places = worker, places
         self._changes = feed.changes(worker, {})
         self._setup = store.setup(worker)
         self._profiles: dict[str, Profile] = dict(self._setup.profiles)
         self._usual: dict[tuple[str, str], float] = {}
-        self.live = Live(store.people(worker), self._profiles, RATES)
+        self.live = Live(store.people(worker), self._profiles, RATES, places)
         self.learn_at = 0.0
         self.usual_again()
         if self.learn_at == 0.0 and feed.count(worker, time.time()) <= _AT_ONCE:
@@ -202,7 +206,7 @@ class _State:
         self.engine = Engine(
             setup.rules, allows=setup.allows, permissions=setup.permissions, profiles=self._profiles, usual=self._usual
         )  # fmt: skip
-        self.live = Live(self.live.whose, self._profiles, RATES)
+        self.live = Live(self.live.whose, self._profiles, RATES, self._places)
         for verdict in feed.held(self.worker, setup):
             self.engine.hold(verdict)
         found: list[Verdict] = []

@@ -57,7 +57,7 @@ _PERMISSIONS = f"""
       FROM public.fraud_permissions AS r {_OWNERS} ORDER BY r.id"""
 # An account that is older than the audit is no new one.
 _PROFILES = """
-    SELECT a.name, a.country, coalesce(a.time_zone, c.time_zone) AS zone, a.reseller,
+    SELECT a.name, a.country, coalesce(a.time_zone, c.time_zone) AS zone, a.reseller, a.codes_told,
         (SELECT min(l.at) FROM control.audit AS l
           WHERE l.tbl = 'accounts' AND l.key = a.name AND l.verb = 'insert') AS since
       FROM public.accounts AS a JOIN public.countries AS c ON c.code = a.country"""
@@ -110,7 +110,11 @@ def setup(connection: Connection[Any]) -> Setup:
         ]
         profiles = {
             row["name"]: Profile(
-                row["country"], ZoneInfo(row["zone"]), _at(row["since"]), row["reseller"] or ""
+                row["country"],
+                ZoneInfo(row["zone"]),
+                _at(row["since"]),
+                row["reseller"] or "",
+                row["codes_told"],
             )
             for row in cursor.execute(_PROFILES)
         }

@@ -24,6 +24,7 @@ from controller.messages.http import Inbound
 from controller.messages.model import Delivery, Held, Letter, Message, Outcome, Routed
 from controller.messages.outbox import Accepted
 from controller.messages.settle import settle
+from controller.messages.text import one_time_code, plain
 from controller.policy import Entries
 from controller.revision.entries import Published
 from controller.schema.database import connect
@@ -180,6 +181,8 @@ def _fact(edge: str, one: Accepted) -> Fact:
         "account": one.account, "caller": one.user, "device": one.sender, "called": one.called, "to": one.target,
         "status": 202, "reason": one.why, "size": len(one.body), "source": one.source, "agent": one.agent,
     }  # fmt: skip
+    if one_time_code(plain(one.content_type, one.body) or ""):
+        said["code"] = 1
     return Fact(f"{MESSAGE}{one.id}", edge, one.at, "message", f"{MESSAGE}{one.id}", 0, said)
 
 

@@ -9,6 +9,24 @@ import phonenumbers
 from controller.messages.cpim import CPIM
 
 _SHORTEST = len("+4930123")
+# A code: four to eight digits, in two halves at most, that are part of no longer number, price, time or word.
+_DIGITS = re.compile(r"(?<![\w+.,/-])(?:[A-Z]-)?\d{3,4}[ -]?\d{1,4}(?![\w/]|[.,:-]\d)")
+# What it is called where many codes are sent; or it stands alone, or as in https://wicg.github.io/sms-one-time-codes/.
+_CALLED = re.compile(
+    r"\b(?:code|otp|pin|tan|passcode|password|passwort|verif\w*|login|confirm\w*|best(?:ä|ae)tig\w*|c[oó]digo|clave|codice"
+    r"|kod|kode|mot de passe)\b|код|парол|验证码|驗證碼|認証|인증|رمز|كود|קוד|รหัส|कोड",
+    re.IGNORECASE,
+)
+_BOUND = re.compile(r"@[a-z0-9.-]+ #\w{4,10}\s*$")
+_ALONE = 12
+
+
+def one_time_code(said: str) -> bool:
+    """Whether a message carries a one-time code, as far as words tell."""
+    digits = _DIGITS.search(said)
+    if digits is None or not 4 <= sum(one.isdigit() for one in digits[0]) <= 8:  # noqa: PLR2004 - as above
+        return _BOUND.search(said) is not None
+    return bool(len(said.strip()) <= _ALONE or _CALLED.search(said) or _BOUND.search(said))
 
 
 def plain(content_type: str, body: bytes) -> str | None:

@@ -5,6 +5,10 @@
 "generation"}`, for the phone alone; 401: no such device, or not its token; 503: later. Once it has answered, edges let
 the phone in. Over the open network it belongs behind TLS: a certificate, or a proxy of yours. That phones show
 certificates of their own (what makers put into them) is a matter of that proxy.
+
+`POST /<name>@<domain>/used/<id of a message>` with the same token, of what sends one-time codes: the code in that
+message (X-DP-Message in the answer to its MESSAGE) was used. 200: it is in PostgreSQL, once however often it comes;
+404: the device sent no such message; 401 and 503 as above.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import logging
 import re
 import ssl
 import sys
+import uuid
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +35,9 @@ log = logging.getLogger("dialplane.provisioning")
 _TIMEOUT_S = 15.0
 _AOR = re.compile(r"/([a-z0-9][a-z0-9._-]{0,63}@[a-z0-9.-]{1,253})")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
+_USED = re.compile(_AOR.pattern + r"/used/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+#: (device, token, message) -> whether the device sent it; None: not its token. DatabaseError: not now.
+Used = Callable[[str, str, uuid.UUID], bool | None]
 #: (device, token, address) -> what it gets; None: nothing. DatabaseError: not now.
 Fetch = Callable[[str, str, str], store.Handed | None]
 
@@ -57,7 +65,11 @@ class _Door(ThreadingHTTPServer):
 
 
 def server(
-    address: tuple[str, int], fetch: Fetch, certificate: Path | None = None, key: Path | None = None
+    address: tuple[str, int],
+    fetch: Fetch,
+    used: Used,
+    certificate: Path | None = None,
+    key: Path | None = None,
 ) -> ThreadingHTTPServer:
     """The server; `serve_forever` runs it. OSError: the address is taken, or the certificate cannot be read."""
 
@@ -80,6 +92,24 @@ def server(
                 return
             log.info("%s fetched generation %d", found[1], handed.generation)
             self._say(200, {"device": found[1], **handed._asdict()})
+
+        def do_POST(self) -> None:
+            # Nothing is read: whatever else it says is no request.
+            self.close_connection = True
+            found = _USED.fullmatch(unquote(self.path))
+            token = token_of(self.headers.get("Authorization", ""))
+            try:
+                done = used(found[1], token, uuid.UUID(found[2])) if found and token else None
+            except DatabaseError as error:
+                log.warning("provisioning: %s", error)
+                self._say(503, {"error": "not now"}, ("Retry-After", "10"))
+                return
+            if found is None or done is None:
+                self._say(401, {"error": "a token, please"}, ("WWW-Authenticate", 'Basic realm="dialplane"'))
+            elif done:
+                self._say(200, {"message": found[2]})
+            else:
+                self._say(404, {"error": f"{found[1]} sent no such message"})
 
         def _say(self, status: int, said: dict[str, Any], *headers: tuple[str, str]) -> None:
             body = json.dumps(said).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,10 @@ _BEHIND = """
     SELECT FROM public.nodes AS n JOIN control.node_state AS s ON s.node = n.name
      WHERE n.kind = 'edge' AND n.state <> 'disabled' AND s.heard_at > clock_timestamp() - interval '10 seconds'
        AND (s.revision < (SELECT max(id) FROM control.revisions) OR coalesce(s.pending, 0) > 0)"""
+_DIGEST = """
+    SELECT p.token_digest FROM control.device_provisioning AS p JOIN public.devices AS d ON d.id = p.device_id
+      JOIN public.domains AS o ON o.id = d.domain_id
+     WHERE d.name = %s AND o.name = %s AND d.enabled"""
 _LISTED = """
     SELECT d.name || '@' || o.name AS device, p.generation, p.fetched, p.fetched_at,
         host(p.fetched_from) AS fetched_from, p.made_at
@@ -102,6 +107,17 @@ def fetch(connection: Connection[Any], aor: str, token: str, source: str) -> Han
     return Handed(name, domain, word, f"{row['account']}.{row['zone']}", row["generation"])
 
 
+def used(connection: Connection[Any], aor: str, token: str, message: uuid.UUID) -> bool | None:
+    """The code in that message of the device was used; twice the same. False: it sent no such message. None: there is
+    no such device, or it is not its token."""
+    name, _, domain = aor.partition("@")
+    row = connection.execute(_DIGEST, (name, domain)).fetchone()
+    if row is None or not secret.is_token(token, row[0]):
+        return None
+    found = connection.execute("SELECT control.code_used(%s, %s)", (aor, message)).fetchone()
+    return bool(found and found[0])
+
+
 def wait_live(connection: Connection[Any], longest_s: float = LIVE_S) -> bool:
     """Until every edge that is heard of holds what is published: then the phone can sign in. False: not in time."""
     deadline = time.monotonic() + longest_s
@@ -131,6 +147,19 @@ def fetcher(dsn: str) -> Callable[[str, str, str], Handed | None]:
                 if handed is not None:
                     wait_live(connection)
                 return handed
+        except psycopg.Error as error:
+            raise DatabaseError(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from None
+
+    return one
+
+
+def teller(dsn: str) -> Callable[[str, str, uuid.UUID], bool | None]:
+    """The same in PostgreSQL, each time on a connection of its own. DatabaseError: not now."""
+
+    def one(aor: str, token: str, message: uuid.UUID) -> bool | None:
+        try:
+            with connect(dsn, autocommit=True) as connection:
+                return used(connection, aor, token, message)
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from None
 

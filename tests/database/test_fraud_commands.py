@@ -154,8 +154,8 @@ def test_an_emergency_number_is_blocked_by_nobody(url: str) -> None:
 
 
 @contextmanager
-def door(fetch: http.Fetch) -> Iterator[str]:
-    server = http.server(("127.0.0.1", 0), fetch)
+def door(fetch: http.Fetch, used: http.Used = lambda *_: None) -> Iterator[str]:
+    server = http.server(("127.0.0.1", 0), fetch, used)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -141,7 +141,7 @@ def following(url: str) -> Iterator[None]:
 @contextmanager
 def provisioning(url: str, **more: Path) -> Iterator[str]:
     """Where phones fetch; its address."""
-    door = http.server(("127.0.0.1", 0), store.fetcher(url), **more)
+    door = http.server(("127.0.0.1", 0), store.fetcher(url), store.teller(url), **more)
     threading.Thread(target=door.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{door.server_port}"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from controller.fraud.defaults import MESSAGE_COST, RATES
 from controller.fraud.destinations import classify
-from controller.fraud.model import ANSWER, END, MESSAGE, START, Event, Profile
+from controller.fraud.model import ANSWER, END, MESSAGE, START, USED, Event, Profile
 
 # d: a digit. (fixed lines, mobiles)
 PLANS = {
@@ -199,7 +199,7 @@ class Tape:
         )  # fmt: skip
         self.events.append(sent)
         if used_after_s:
-            self.events.append(sent._replace(id=f"{call}/a", at=at + used_after_s, kind=ANSWER, cost=0.0))
+            self.events.append(sent._replace(id=f"{call}/a", at=at + used_after_s, kind=USED, cost=0.0))
 
     def sign_in(
         self,

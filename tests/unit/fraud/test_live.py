@@ -11,7 +11,18 @@ import pytest
 from controller.fraud.defaults import RATES
 from controller.fraud.live import MOST_AT_ONCE, Live, Row
 from controller.fraud.metrics import GAVE_UP
-from controller.fraud.model import ANSWER, END, FAILED_AUTH, MESSAGE, REGISTER, START, Event, People, Profile
+from controller.fraud.model import (
+    ANSWER,
+    END,
+    FAILED_AUTH,
+    MESSAGE,
+    REGISTER,
+    START,
+    USED,
+    Event,
+    People,
+    Profile,
+)
 from tests.unit.fraud.calls import DESK, NOON, TUNIS
 
 CALL = "0dd1f29f-0000-4000-8000-000000000001"
@@ -280,3 +291,35 @@ def test_every_event_of_an_account_says_whose_customer_it_is() -> None:
 
 def test_nonsense_is_nothing() -> None:
     assert told(row(0, "refused_sign_in", call="source:x", count="many"), row(0, "message", status="?")) == []
+
+
+def test_codes_count_for_accounts_that_tell_which_are_used() -> None:
+    said = {
+        "account": "acme",
+        "caller": "alice",
+        "device": DESK,
+        "called": TUNIS,
+        "status": 202,
+        "reason": "several",
+    }
+    sent = Row(1, "message:m1", "edge1", NOON, "message", said | {"code": 1})
+    used = Row(2, "message:m1", "edge1", NOON + 9, "message", said | {"status": 200, "reason": "used"})
+    words = Row(3, "message:m2", "edge1", NOON, "message", said)
+    silent = told(sent, used)
+    assert [(one.kind, one.code) for one in silent] == [(MESSAGE, False), (USED, False)]
+    tells = Live(WHOSE, {"acme": PROFILES["acme"]._replace(codes_told=True)}, RATES)
+    found = told(sent, used, words, by=tells)
+    assert [(one.kind, one.code, one.called) for one in found] == [
+        (MESSAGE, True, TUNIS), (USED, True, TUNIS), (MESSAGE, False, TUNIS),
+    ]  # fmt: skip
+    assert len({one.id for one in found}) == 3
+    assert found[1].cost == 0.0
+
+
+def test_where_who_calls_and_signs_in_is() -> None:
+    somewhere = Live(WHOSE, PROFILES, RATES, {PHONE["source"]: (52.5, 13.4)}.get)
+    signed_in = row(0, "registered", call=f"device:{DESK}", **PHONE)
+    elsewhere = row(0, "registered", call=f"device:{DESK}", source="192.0.2.1")
+    found = told(signed_in, elsewhere, own(1, "start"), out(1, "start"), by=somewhere)
+    assert [one.place for one in found] == [(52.5, 13.4), None, (52.5, 13.4)]
+    assert {one.place for one in told(signed_in, own(1, "start"), out(1, "start"))} == {None}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.fraud.metrics import METRICS
-from controller.fraud.model import Event
+from controller.fraud.model import USED, Event
 from tests.unit.fraud.calls import (
     BERLIN,
     GENEVA,
@@ -57,7 +57,7 @@ def cut(
 
 def codes(sent: int, used: int) -> Events:
     found = [message(f"m{number}", number, TUNIS, code=True) for number in range(sent)]
-    return found + [answer(one, 100) for one in found[:used]]
+    return found + [answer(one, 100)._replace(kind=USED) for one in found[:used]]
 
 
 # (metric, changes of the rule, events that reach 3, events that nearly do)
@@ -110,6 +110,10 @@ def test_an_indicator_reaches_its_threshold(
 
 def test_every_indicator_is_here_or_below() -> None:
     assert {case[0] for case in CASES} | {"short_pct", "running_s", "impossible_travel"} == set(METRICS)
+
+
+def test_codes_that_are_used_are_no_answered_calls() -> None:
+    assert run([rule("answered", 1), rule("prefix_calls", 1)], codes(3, 3)) == []
 
 
 def test_codes_that_are_used_are_none() -> None:
