@@ -27,6 +27,8 @@ from typing import Any
 
 RULE = re.compile(rb"\n-{20,}\n")  # what SIPp did not expect is logged once more below one
 FRAME_S = 0.02
+# Who had the phone's port before may not be quite gone.
+FREED_S = 2.0
 # Frames of one key press: duration so far (in 1/8000 s), end bit. The end is sent three times.
 EVENT = [(160, 0), (320, 0), (480, 0), (640, 0), (800, 0), (800, 0x80), (800, 0x80), (800, 0x80)]
 HEADER = re.compile(rb"^-{10,} (\S+)\n(\w+ message (sent|received) .*)\n\n", re.M)
@@ -59,10 +61,10 @@ def peer_of(passed: list[dict[str, Any]]) -> tuple[str, int] | None:
     return None
 
 
-def listening(port: int) -> bool:
-    """Whether some process in this container has that port open."""
+def listening(port: int, *kinds: str) -> bool:
+    """Whether some process in this container has that port open, for UDP or TCP."""
     wanted = f":{port:04X} "
-    return any(wanted in pathlib.Path(f"/proc/net/{kind}").read_text() for kind in ("udp", "tcp"))
+    return any(wanted in pathlib.Path(f"/proc/net/{kind}").read_text() for kind in kinds)
 
 
 class Sound:
@@ -155,6 +157,9 @@ def main() -> None:
     where = pathlib.Path(tempfile.mkdtemp(prefix="call-"))
     (where / "scenario.xml").write_text(job["scenario"])
     log = where / "messages.log"
+    freed = time.monotonic() + FREED_S
+    while listening(job["port"], "udp") and time.monotonic() < freed:
+        time.sleep(FRAME_S)
     sipp = subprocess.Popen(
         ["sipp", "-sf", "scenario.xml", "-p", str(job["port"]), "-key", "rtp", str(sound.port), "-m", "1", "-nostdin",
          "-trace_msg", "-message_file", "messages.log", "-trace_err", "-error_file", "errors.log", *job["arguments"]],
@@ -179,7 +184,7 @@ def main() -> None:
                 sound.send(peer)
         if over or now - looked > 0.05:
             looked = now
-            if not ready and (over or listening(job["port"])):
+            if not ready and (over or listening(job["port"], "udp", "tcp")):
                 ready = True
                 print("READY", flush=True)
             if ready and log.exists() and log.stat().st_size != size:
