@@ -60,6 +60,7 @@ def ranges() -> dict[str, str]:
     return found
 
 
+@functools.lru_cache(maxsize=1)
 def table() -> dict[str, str]:
     """`ranges` as edges look numbers up: `+`, three digits -> `lengths/class/countries` of what begins so; lengths are
     those of longer prefixes that say more, the longest first and joined with +. And those longer prefixes."""

@@ -25,6 +25,7 @@ from tests.database.test_fraud_serve import DESK, say
 from tests.database.test_messages import accepted
 from tests.unit.fraud.test_places import BERLIN, TUNIS, write
 
+pytestmark = pytest.mark.thorough
 BY = "198.51.100.9"
 
 
