@@ -23,6 +23,7 @@ from controller.compiler.media_local import Local, local_files
 from controller.entries import server_id
 from controller.errors import InputError
 from controller.fraud.ranges import table
+from controller.messages.outbox import LATER
 from controller.schema.database import VARIABLE, without_password
 from controller.share import fixed_files, templates_dir
 
@@ -178,7 +179,7 @@ def edge(
         with sqlite3.connect(store) as connection:
             connection.executescript((configuration / script).read_text())
             known = {column[1] for column in connection.execute("PRAGMA table_info(message)")}
-            for name in (one for one in ("source", "agent") if known and one not in known):
+            for name in (one for one in LATER if known and one not in known):
                 # A file of an edge that was installed before its messages said so.
                 connection.execute(f"ALTER TABLE message ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
         connection.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,11 +20,15 @@ from uuid import UUID
 from controller.calls.facts import readable
 from controller.errors import NodeRefused
 
+log = logging.getLogger("dialplane.messages")
+
 # Rows shipped in one transaction.
 BATCH = 200
 _EXPIRES_S = 7 * 86_400
 _DEFAULT_TYPE = "text/plain"
 # By name: a file of an edge that is not yet installed again has fewer columns.
+#: Columns that files of before have not.
+LATER = ("source", "agent")
 _READ = "SELECT * FROM message ORDER BY rowid LIMIT ?"
 
 
@@ -95,6 +100,7 @@ class Outbox:
                 )
                 self._file.execute("PRAGMA synchronous = NORMAL")
                 self._inode, self._seen = inode, -1
+                self._complete(self._file)
             self._file.execute("BEGIN")
             try:
                 yield self._file
@@ -108,6 +114,16 @@ class Outbox:
                 " agent must be able to write it and beside it (a group in common with Kamailio); is it elsewhere"
                 " (messages, DIALPLANE_MESSAGES)?"
             ) from None
+
+    def _complete(self, file: sqlite3.Connection) -> None:
+        """An edge whose script is newer than its file accepts nothing: somebody has to know why."""
+        known = {row[1] for row in file.execute("PRAGMA table_info(message)")}
+        if known and (lacking := [one for one in LATER if one not in known]):
+            log.error(
+                "%s lacks the columns %s: from the edge's next start on messages are refused (reason disk) until"
+                " `dialplane agent install edge` has been run",
+                self._path, ", ".join(lacking),
+            )  # fmt: skip
 
 
 def _accepted(row: Mapping[str, Any]) -> Accepted:

@@ -65,12 +65,15 @@ def test_who_wrote_it(file: sqlite3.Connection, tmp_path: Path, written: str, re
     assert (one.source, one.agent) == ("2001:db8::9", read)
 
 
-def test_a_file_of_before_says_it_not(file: sqlite3.Connection, tmp_path: Path) -> None:
+def test_a_file_of_before_says_it_not(
+    file: sqlite3.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file.execute("ALTER TABLE message DROP COLUMN source")
     file.execute("ALTER TABLE message DROP COLUMN agent")
     id_ = write(file, who=())
     (one,) = Outbox(tmp_path / "messages.db").batch()
     assert (one.id, one.sender, one.source, one.agent) == (id_, "desk1@acme.example", "", "")
+    assert "messages.db lacks the columns source, agent" in caplog.text
 
 
 @pytest.mark.parametrize(("expires", "days"), [(-1, 7), (3600, 1 / 24), (10**8, 7), (0, 0)])
@@ -101,6 +104,13 @@ def test_a_batch_has_an_end(file: sqlite3.Connection, tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(NodeRefused, match="agent install edge"):
         Outbox(tmp_path / "messages.db").batch()
+
+
+def test_a_file_of_today_lacks_nothing(
+    file: sqlite3.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Outbox(tmp_path / "messages.db").batch() == []
+    assert caplog.text == ""
 
 
 def test_a_new_file(file: sqlite3.Connection, tmp_path: Path) -> None:
