@@ -80,6 +80,8 @@ def serve_command(places: Path | None) -> None:
     from controller.fraud.serve import Service
 
     log_to_stderr()
+    if places is None:
+        say("no --places: rules of impossible_travel count nothing")
     Service(chosen_url(), places=nowhere if places is None else Places(places)).run()
 
 

@@ -7,6 +7,7 @@ City, or one of your own.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from controller.errors import InputError
 log = logging.getLogger("dialplane.fraud")
 
 _LOOK_S = 60.0
+_KEPT = 50_000
 
 
 class Places:
@@ -27,11 +29,13 @@ class Places:
         try:
             import maxminddb
         except ImportError:
-            raise InputError("--places: install dialplane[places] for it") from None
+            raise InputError("--places needs a package: pip install 'dialplane[places]'") from None
         self._path, self._open, self._bad = path, maxminddb.open_database, maxminddb.InvalidDatabaseError
         self._mode = maxminddb.MODE_MEMORY
         self._read: tuple[int, int] | None = None
         self._reader: Any = None
+        # A start reads many lines of the same addresses.
+        self._find = functools.lru_cache(_KEPT)(self._found)
         self._failing = ""
         self._look_at = 0.0
         self._look()
@@ -42,6 +46,9 @@ class Places:
         """(latitude, longitude); None: nobody knows."""
         if time.monotonic() >= self._look_at:
             self._look()
+        return self._find(address)
+
+    def _found(self, address: str) -> tuple[float, float] | None:
         try:
             said = self._reader.get(address)
         except (ValueError, TypeError, self._bad):
@@ -60,6 +67,7 @@ class Places:
                 return
             # Into memory: what is mapped would go away, and this process too, when somebody writes over the file.
             self._reader = self._open(str(self._path), self._mode)
+            self._find.cache_clear()
         except (OSError, ValueError, self._bad) as error:
             if self._failing != str(error):
                 self._failing = str(error)

@@ -26,9 +26,9 @@ log = logging.getLogger("dialplane.messages")
 BATCH = 200
 _EXPIRES_S = 7 * 86_400
 _DEFAULT_TYPE = "text/plain"
-# By name: a file of an edge that is not yet installed again has fewer columns.
 #: Columns that files of before have not.
 LATER = ("source", "agent")
+# By name: a file of an edge that is not yet installed again has fewer columns.
 _READ = "SELECT * FROM message ORDER BY rowid LIMIT ?"
 
 
@@ -120,8 +120,8 @@ class Outbox:
         known = {row[1] for row in file.execute("PRAGMA table_info(message)")}
         if known and (lacking := [one for one in LATER if one not in known]):
             log.error(
-                "%s lacks the columns %s: from the edge's next start on messages are refused (reason disk) until"
-                " `dialplane agent install edge` has been run",
+                "%s lacks the columns %s: the edge refuses messages of phones (503, reason disk) once it runs its"
+                " present script; `dialplane agent install edge` as at installation adds them",
                 self._path, ", ".join(lacking),
             )  # fmt: skip
 

@@ -159,6 +159,12 @@ def sample(loaded_sample: str, new_database: Callable[..., str]) -> str:
 
 
 @pytest.fixture
+def company(loaded_sample: str, new_database: Callable[..., str]) -> str:
+    """URL of a fresh database of this test alone with the sample company in it."""
+    return new_database(loaded_sample)
+
+
+@pytest.fixture
 def rows(sample: str) -> Iterator[psycopg.Connection]:
     """A connection to the sample company whose changes are undone after the test."""
     with psycopg.connect(sample) as connection:

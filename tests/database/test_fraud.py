@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,6 @@ from tests.database.test_fraud_rows import ACME, insert
 
 NIGHT = datetime(2026, 5, 5, 1, tzinfo=UTC)
 TUNIS = "+216201234"
-
-
-@pytest.fixture
-def company(new_database: Callable[[str], str], loaded_sample: str) -> str:
-    return new_database(loaded_sample)
 
 
 def record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,6 @@ from tests.database.test_refusals import refusal
 NIGHT = datetime(2026, 5, 5, 1, tzinfo=UTC)
 TUNIS = "+216201234"
 ACME = "(SELECT id FROM accounts WHERE name = 'acme')"
-
-
-@pytest.fixture
-def company(new_database: Callable[[str], str], loaded_sample: str) -> str:
-    return new_database(loaded_sample)
 
 
 def insert(connection: psycopg.Connection[Any], **values: Any) -> None:

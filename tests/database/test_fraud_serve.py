@@ -47,11 +47,6 @@ def login(postgresql: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def company(new_database: Callable[[str], str], loaded_sample: str) -> str:
-    return new_database(loaded_sample)
-
-
-@pytest.fixture
 def rows(company: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(company, autocommit=True) as connection:
         yield connection

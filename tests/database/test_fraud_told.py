@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,6 @@ from tests.unit.fraud.test_places import BERLIN, TUNIS, write
 
 pytestmark = pytest.mark.thorough
 BY = "198.51.100.9"
-
-
-@pytest.fixture
-def company(new_database: Callable[[str], str], loaded_sample: str) -> str:
-    return new_database(loaded_sample)
 
 
 @pytest.fixture
@@ -71,7 +66,7 @@ async def send(url: str, text: str, count: int = 10) -> list[uuid.UUID]:
     now = dt.datetime.now(dt.UTC)
     sent = [
         accepted(
-            id=uuid.uuid4(), at=now - dt.timedelta(milliseconds=10 - number), account="acme", sender=DESK, user="alice",
+            id=uuid.uuid4(), at=now, account="acme", sender=DESK, user="alice",
             called=f"+2162012{number:04}", target="", why="several", body=text.format(number=123_400 + number).encode(),
             content_type="text/plain", source=BY, agent="app/1",
         )
@@ -124,6 +119,8 @@ async def test_who_may_tell_that_a_code_was_used(rows: psycopg.Connection[Any], 
         assert post(address, f"/lobby@acme.example/used/{sent[0]}", other) == 404
         assert post(address, f"/{DESK}/used/{uuid.uuid4()}", token) == 404
         assert post(address, f"/{DESK}/used/nothing", token) == 401
+        words = await send(company, "Room {number} is yours tonight", 1)
+        assert post(address, f"/{DESK}/used/{words[0]}", token) == 200
     said = rows.execute(
         "SELECT call_id, detail ->> 'device' FROM control.call_events WHERE detail ->> 'reason' = 'used'"
     ).fetchall()

@@ -24,7 +24,10 @@ BEGIN
         jsonb_build_object('account', m.account, 'caller', coalesce(m.sender_user, ''), 'device', m.sender,
                            'called', m.called, 'to', coalesce(m.target, ''), 'status', 200, 'reason', 'used'),
         'used:' || m.id, 0
-    FROM control.messages AS m WHERE m.id = message AND m.sender = aor
+    FROM control.messages AS m
+    WHERE m.id = message AND m.sender = aor
+        -- What carried none takes nothing off the codes that nobody uses.
+        AND EXISTS (SELECT FROM control.call_events AS e WHERE e.call_id = 'message:' || m.id AND e.detail ? 'code')
     ON CONFLICT DO NOTHING;
     SELECT EXISTS (SELECT FROM control.messages AS m WHERE m.id = message AND m.sender = aor) INTO known;
     RETURN known;
